@@ -1,0 +1,33 @@
+"""What can go wrong, by what it asks of the owner of the box.
+
+EarshotError
+├── UsageError      wrong words on the command line      exit 2
+├── ConfigError     wrong configuration                  exit 78, a restart does not help
+└── HardwareError   a card, a pin, a file fails          exit 1, a restart may help
+"""
+
+
+class EarshotError(Exception):
+    """Any failure that is told to the owner in one sentence. `exit_code` is the process's."""
+
+    exit_code = 1
+
+
+class UsageError(EarshotError, ValueError):
+    """The command line asks for something that does not exist."""
+
+    exit_code = 2
+
+
+class ConfigError(EarshotError, ValueError):
+    """The configuration cannot be used. `problems` holds every mistake, a sentence each."""
+
+    exit_code = 78  # EX_CONFIG of sysexits.h: systemd's RestartPreventExitStatus
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class HardwareError(EarshotError, OSError):
+    """A sound card, a GPIO pin or a model file cannot be used, or was lost."""

@@ -1,0 +1,360 @@
+"""The vocabulary: events are facts in the past tense, effects are orders in the imperative.
+
+Every part puts events into one inbox; `brain.step` answers with effects; `app` carries them out.
+`session` numbers sessions and `reply` numbers replies, both from 1 upwards, so that a fact about an old one is seen to be old.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Chime(StrEnum):
+    """Sounds the speaker makes by itself."""
+
+    WAKE = "wake"
+    END = "end"
+    ERROR = "error"
+    MUTE = "mute"
+    UNMUTE = "unmute"
+    TIMER = "timer"
+
+
+class By(StrEnum):
+    """Who cut a reply short."""
+
+    BUTTON = "button"
+    SPEECH = "speech"
+    WAKE_WORD = "wake_word"
+    AGENT = "agent"
+
+
+# --- Events ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class WakeHeard:
+    """A wake word was recognised. `audio_t` is the capture time of the frame that fired (seconds, CLOCK_MONOTONIC)."""
+
+    word: str
+    score: float
+    audio_t: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """Somebody began to speak during a session."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechEnded:
+    """They stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class ButtonPressed:
+    """The button went down."""
+
+
+@dataclass(frozen=True, slots=True)
+class ButtonHeld:
+    """It has been down for a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class ButtonReleased:
+    """It came up again."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStarted:
+    """The agent accepted the session and named it; either name may be missing."""
+
+    session: int
+    session_id: str | None = None
+    conversation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionReady:
+    """The agent takes audio from now on."""
+
+    session: int
+
+
+@dataclass(frozen=True, slots=True)
+class FirstAudioSent:
+    """The first microphone frame of a connection has left."""
+
+    session: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyStarted:
+    """The first audio of a reply was received. What is heard is another matter: see `PlaybackStarted`."""
+
+    session: int
+    reply: int
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCalled:
+    """The agent uses a tool; `status` is started, completed or failed."""
+
+    session: int
+    tool: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transcribed:
+    """Words of the conversation; `role` is user or agent."""
+
+    session: int
+    role: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cited:
+    """The agent named `count` sources."""
+
+    session: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class AgentInterrupted:
+    """The agent broke off its reply, numbered `reply`: what is queued of it must not be heard."""
+
+    session: int
+    reply: int
+
+
+@dataclass(frozen=True, slots=True)
+class AgentErred:
+    """The agent reported an error that does not end the session."""
+
+    session: int
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeAsked:
+    """The agent on this machine asked for a volume: `to` percent, or `by` percent more."""
+
+    session: int
+    to: int | None = None
+    by: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TimerSet:
+    """The agent on this machine asked the speaker to ring in `in_s` seconds."""
+
+    session: int
+    name: str
+    in_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TimerCancelled:
+    """That timer shall not ring."""
+
+    session: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLost:
+    """The network failed; the link tries again in `in_s` seconds."""
+
+    session: int
+    in_s: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRefused:
+    """The session cannot be had, and trying again would not help."""
+
+    session: int
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnded:
+    """The session is over and its socket closed."""
+
+    session: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackStarted:
+    """The first samples of a reply were written to the sound card."""
+
+    reply: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackStopped:
+    """The last samples of a reply were written; `reason` is drained, interrupted or stopped."""
+
+    reply: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerDied:
+    """A thread that must live has ended, or the microphone gives no frames."""
+
+    worker: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """`frames` were thrown away at `where`, because a queue was full, a frame late or a disk full."""
+
+    where: str
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopAsked:
+    """The process was told to end (SIGTERM, SIGINT)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlinePassed:
+    """The time in `State.deadline` has come."""
+
+
+Event = (
+    WakeHeard
+    | SpeechStarted
+    | SpeechEnded
+    | ButtonPressed
+    | ButtonHeld
+    | ButtonReleased
+    | SessionStarted
+    | SessionReady
+    | FirstAudioSent
+    | ReplyStarted
+    | ToolCalled
+    | Transcribed
+    | Cited
+    | AgentInterrupted
+    | AgentErred
+    | VolumeAsked
+    | TimerSet
+    | TimerCancelled
+    | ConnectionLost
+    | SessionRefused
+    | SessionEnded
+    | PlaybackStarted
+    | PlaybackStopped
+    | WorkerDied
+    | Dropped
+    | StopAsked
+    | DeadlinePassed
+)
+
+
+# --- Effects --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StartSession:
+    """Open a session with the agent, going on with `conversation_id` where there is one."""
+
+    session: int
+    conversation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InterruptAgent:
+    """Tell the agent to be quiet."""
+
+    by: By
+
+
+@dataclass(frozen=True, slots=True)
+class StopSession:
+    """End the session in good form: tell the agent, wait for its farewell, close."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenEar:
+    """Forward what was captured from `since` on (seconds, CLOCK_MONOTONIC), then what is captured."""
+
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class CloseEar:
+    """Forward no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenMicrophone:
+    """Open the input stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloseMicrophone:
+    """Close the input stream: this is what mute means."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopPlayback:
+    """Silence all replies up to number `reply`, and whatever of them still arrives."""
+
+    reply: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlayChime:
+    """Make a sound of our own, which the agent must not hear."""
+
+    chime: Chime
+
+
+@dataclass(frozen=True, slots=True)
+class StopChime:
+    """Break off the chime that sounds."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetVolume:
+    """Play at `percent` from now on."""
+
+    percent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """Stop everything and leave with `code`."""
+
+    code: int
+
+
+Effect = (
+    StartSession
+    | InterruptAgent
+    | StopSession
+    | OpenEar
+    | CloseEar
+    | OpenMicrophone
+    | CloseMicrophone
+    | StopPlayback
+    | PlayChime
+    | StopChime
+    | SetVolume
+    | Exit
+)
