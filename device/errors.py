@@ -3,7 +3,10 @@
 EarshotError
 ├── UsageError      wrong words on the command line      exit 2
 ├── ConfigError     wrong configuration                  exit 78, a restart does not help
-└── HardwareError   a card, a pin, a file fails          exit 1, a restart may help
+├── HardwareError   a card, a pin, a file fails          exit 1, a restart may help
+└── SessionError    the conversation fails, the speaker lives on
+    ├── NetworkError    the agent cannot be reached now      the link tries again
+    └── RefusedError    the agent does not want us           the link gives up and says why
 """
 
 
@@ -31,3 +34,19 @@ class ConfigError(EarshotError, ValueError):
 
 class HardwareError(EarshotError, OSError):
     """A sound card, a GPIO pin or a model file cannot be used, or was lost."""
+
+
+class SessionError(EarshotError):
+    """A session failed. `code` is a stable name for programs, the message a sentence for people."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class NetworkError(SessionError, OSError):
+    """The agent cannot be reached, or the connection broke: trying again may help."""
+
+
+class RefusedError(SessionError):
+    """The agent refuses us: trying again does not help."""

@@ -268,10 +268,9 @@ Event = (
 
 @dataclass(frozen=True, slots=True)
 class StartSession:
-    """Open a session with the agent, going on with `conversation_id` where there is one."""
+    """Open a session with the agent."""
 
     session: int
-    conversation_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,16 +282,21 @@ class InterruptAgent:
 
 @dataclass(frozen=True, slots=True)
 class StopSession:
-    """End the session in good form: tell the agent, wait for its farewell, close."""
+    """End the session in good form: tell the agent, wait for its farewell, close. `reason` is what `SessionEnded` will say."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class OpenEar:
-    """Forward what was captured from `since` on (seconds, CLOCK_MONOTONIC), then what is captured."""
+    """Forward to `session` what was captured from `since` on (seconds, CLOCK_MONOTONIC), then what is captured.
 
+    `speaking`: somebody is speaking already, so `SpeechEnded` is owed even if no start was seen.
+    """
+
+    session: int
     since: float
+    speaking: bool
 
 
 @dataclass(frozen=True, slots=True)

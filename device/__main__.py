@@ -1,0 +1,157 @@
+"""The command line."""
+
+import argparse
+import faulthandler
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from device import __version__, config
+from device.checks import word_name
+from device.errors import ConfigError, EarshotError
+from device.session.credentials import Key, api_key
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that `arguments` name (default: those of the process); returns the exit code."""
+    options = _parser().parse_args(arguments)
+    level = logging.DEBUG if options.verbose else logging.INFO
+    try:
+        if not options.verbose:
+            from device.system.process import quiet_libraries
+
+            quiet_libraries()
+        logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+        for library in ("matplotlib", "websockets", "websocket", "asyncio"):
+            logging.getLogger(library).setLevel(logging.WARNING)
+        faulthandler.enable(sys.stderr)
+        code: int = options.command(options)
+        return code
+    except ConfigError as error:
+        print("The configuration cannot be used:", file=sys.stderr)
+        for problem in error.problems:
+            print(f"  - {problem}", file=sys.stderr)
+        return error.exit_code
+    except EarshotError as error:
+        print(f"earshot: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 0
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains once more when it flushes
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--config", type=Path, metavar="FILE", help=f"settings (default: {config.DEFAULT_PATH})")
+    common.add_argument("-v", "--verbose", action="store_true", help="log every event, and what the libraries say")
+    parser = argparse.ArgumentParser(prog="earshot", description="A smart speaker.")
+    parser.add_argument("--version", action="version", version=f"earshot {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: object, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text, parents=[common])
+        added.set_defaults(command=run)
+        return added
+
+    added = command("run", _run, "Be the speaker, until told to stop.")
+    added.add_argument("--events", metavar="FILE", help="write what happens as JSON lines; - for standard output")
+    added = command("demo", _demo, "Hold a conversation in a virtual room, and record it.")
+    added.add_argument("--real", action="store_true", help="use this machine's microphone and speaker instead")
+    added.add_argument(
+        "--out", type=Path, default=Path("demo"), metavar="DIR", help="for what it makes (default: demo)"
+    )
+    added = command("agent", _agent, "Be the built-in agent: a voice server for speakers on this machine.")
+    added.add_argument("--host", default="127.0.0.1", help="a loopback address (default: 127.0.0.1)")
+    added.add_argument("--port", type=int, default=8765, help="default: 8765")
+    command("check", _check, "Try each part, and say what is wrong with it.")
+    command("config", _config, "Print the settings in force, without secrets.")
+    command("devices", _devices, "List microphones and speakers by the names that settings take.")
+    added = command("wake", _wake, "Say where recordings hold a wake word.")
+    added.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a WAV file")
+    return parser
+
+
+def _settings(options: argparse.Namespace) -> tuple[config.Config, Key]:
+    """The settings and the key, with every mistake in both reported at once."""
+    from device.session.protocols import PROTOCOLS
+
+    settings = config.load(options.config)
+    key = api_key(settings.agent, os.environ)
+    if problems := PROTOCOLS[settings.agent.protocol].problems(settings.agent, key.value):
+        raise ConfigError(*problems)
+    return settings, key
+
+
+def _run(options: argparse.Namespace) -> int:
+    from device.app import App
+    from device.eventlog import EventLog
+    from device.soundcard import SoundCards
+    from device.system.process import alone
+
+    settings, key = _settings(options)
+    event_log = EventLog(options.events)
+    with alone(), SoundCards() as cards:
+        return App(settings, key, event_log, cards=cards).run()
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from device.demo.conversation import run
+
+    return run(options.out, options.real)
+
+
+def _agent(options: argparse.Namespace) -> int:
+    from device.agent.server import run
+
+    return run(options.host, options.port)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from device.system.check import check
+
+    settings, key = _settings(options)
+    return check(settings, key)
+
+
+def _config(options: argparse.Namespace) -> int:
+    settings = config.load(options.config)
+    print(config.dump(settings, api_key(settings.agent, os.environ).source), end="")
+    return 0
+
+
+def _devices(options: argparse.Namespace) -> int:
+    from device.soundcard import SoundCards
+
+    with SoundCards() as cards:
+        for role, listed in (
+            ("microphones", [(device, device.inputs) for device in cards.devices]),
+            ("speakers", [(device, device.outputs) for device in cards.devices]),
+        ):
+            print(f"{role}:")
+            for device, channels in listed:
+                if channels:
+                    print(f"  {device.name!r:40} {channels} channels, {device.rate} Hz")
+            if not any(channels for _, channels in listed):
+                print("  none")
+    return 0
+
+
+def _wake(options: argparse.Namespace) -> int:
+    from device.hearing.wake.files import detections
+
+    settings = config.load(options.config)
+    for path in options.files:
+        heard = list(detections(path, settings.wake))
+        for detection in heard:
+            print(f"{path}: {detection.word} at {detection.audio_t:.2f} s, score {detection.score:.3f}")
+        if not heard:
+            print(f"{path}: no {' or '.join(word_name(word) for word in settings.wake.words)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,229 @@
+"""The speaker: the only place that builds its parts, starts them, runs the brain and stops them."""
+
+import logging
+import os
+import queue
+import signal
+import threading
+import time
+from typing import Any
+
+from device import brain
+from device.brain import State
+from device.config import Config
+from device.eventlog import EventLog
+from device.events import (
+    CloseEar,
+    CloseMicrophone,
+    DeadlinePassed,
+    Effect,
+    Event,
+    Exit,
+    InterruptAgent,
+    OpenEar,
+    OpenMicrophone,
+    PlayChime,
+    SetVolume,
+    StartSession,
+    StopAsked,
+    StopChime,
+    StopPlayback,
+    StopSession,
+    WorkerDied,
+)
+from device.hearing.ear import Ear
+from device.hearing.microphone import Microphone
+from device.hearing.speech import SpeechDetector
+from device.hearing.wake.detector import WakeDetector
+from device.panel.buttons import Button, open_button
+from device.panel.gpio import NoGpio
+from device.panel.lights import Lights, open_lights
+from device.panel.look import look
+from device.record import record
+from device.session.credentials import Key
+from device.session.link import Link
+from device.session.protocols import PROTOCOLS
+from device.session.socket import Socket
+from device.soundcard import SoundCards
+from device.speaking.speaker import Speaker
+from device.system.notify import Notifier
+from device.worker import Worker, stop_all
+
+log = logging.getLogger(__name__)
+
+DEAF_S = 3.0
+"""Without a frame for this long, the microphone is dead, whatever PortAudio says (it says nothing)."""
+START_S = 10.0
+"""A sound card may take this long for its first frame."""
+TICK_S = 0.5
+_STARTING_TICK_S = 0.02
+_CROWDED = 500
+"""Events that may wait in the inbox before the link, whose other end may be hostile, has to wait too."""
+
+
+class App:
+    """One speaker. `cards` and `connect` are the machine's own unless a test brings others."""
+
+    def __init__(
+        self, config: Config, key: Key, event_log: EventLog, *, cards: SoundCards, connect: Any = Socket
+    ) -> None:
+        self._config = config
+        self._log = event_log
+        self._notifier = Notifier()
+        self._inbox: queue.SimpleQueue[tuple[float, Event]] = queue.SimpleQueue()
+        self._state = State(config.conversation, config.speaker.volume, config.microphone.preroll_s)
+        self._exit_code: int | None = None
+        self._ready = False
+        self._stopped = threading.Event()
+        protocol = PROTOCOLS[config.agent.protocol]
+        microphone, speaker = config.microphone, config.speaker
+        self._speaker = Speaker(speaker, self._post, open_stream=lambda: cards.open_output(speaker.device))
+        self._link = Link(
+            lambda session: protocol(config.agent, key.value, session),
+            self._speaker.feed,
+            self._post_patiently,
+            connect=connect,
+        )
+        self._ear = Ear(WakeDetector(config.wake), SpeechDetector(), self._link.hear, self._post)
+        self._microphone = Microphone(
+            microphone,
+            self._ear.hear,
+            self._post,
+            open_stream=lambda: cards.open_input(microphone.device, microphone.channels),
+        )
+        self._workers = [
+            Worker("speaker", self._speaker.work, self._post),
+            Worker("ear", self._ear.work, self._post),
+            Worker("microphone", self._microphone.work, self._post),
+        ]
+        self._lights: Lights | None = None
+        self._button: Button | None = None
+
+    def run(self) -> int:
+        """Run until told to stop; returns the exit code.
+
+        Raises:
+            EarshotError: it cannot start.
+        """
+        started = time.monotonic()
+        self._log.write(started, "started", pid=os.getpid())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._post(StopAsked()))  # SimpleQueue.put may interrupt itself
+        try:
+            self._open_panel()
+            for worker in self._workers:
+                worker.start()
+            while self._exit_code is None:
+                self._turn(started)
+        finally:
+            self._stop()
+        return self._exit_code
+
+    def _open_panel(self) -> None:
+        try:
+            self._lights = open_lights(self._config.panel)
+            self._button = open_button(self._config.panel, self._post)
+        except NoGpio as error:
+            log.warning("%s Going on without lights and button.", error)
+
+    def _post(self, event: Event) -> None:
+        """Put an event into the inbox, with its time; any thread, never waits."""
+        self._inbox.put((time.monotonic(), event))
+
+    def _post_patiently(self, event: Event) -> None:
+        while self._inbox.qsize() > _CROWDED and not self._stopped.wait(0.01):
+            pass
+        self._post(event)
+
+    def _turn(self, started: float) -> None:
+        """Wait for the next event or deadline, and do what it asks for."""
+        now = time.monotonic()
+        tick = now + (TICK_S if self._ready else _STARTING_TICK_S)
+        deadline = self._state.deadline
+        if deadline is not None and deadline <= now:
+            self._step(DeadlinePassed(), now)
+            return
+        try:
+            t, event = self._inbox.get(timeout=max(0.0, min(tick, deadline or tick) - now))
+        except queue.Empty:
+            pass
+        else:
+            self._step(event, t)
+        self._watch(started)
+
+    def _watch(self, started: float) -> None:
+        """Be ready once we hear; tell systemd that we live while we hear; see when we no longer do."""
+        heard_at, now = self._microphone.heard_at, time.monotonic()
+        if self._state.exit_code is not None:
+            return
+        if not self._ready:
+            if heard_at is not None and self._speaker.latency_s is not None:
+                self._ready = True
+                self._log.write(now, "ready", start_s=round(now - started, 3))
+                log.info("= ready; say %s", " or ".join(self._config.wake.words))
+                self._notifier.ready()
+            elif now - started > START_S:
+                self._step(WorkerDied("microphone", _deaf(self._config)), now)
+        elif heard_at is not None and now - heard_at > DEAF_S:
+            self._step(WorkerDied("microphone", _deaf(self._config)), now)
+        else:
+            self._notifier.watchdog()
+
+    def _step(self, event: Event, t: float) -> None:
+        before = self._state
+        self._state, effects = brain.step(before, event, t)
+        for effect in effects:
+            self._carry_out(effect)
+        if self._lights is not None:
+            self._lights.show(look(self._state))
+        for name, fields in record(event, before, self._state, effects, self._config):
+            self._log.write(t, name, **fields)
+            _say(name, fields)
+
+    def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case StartSession(session):
+                self._link.start(session)
+            case InterruptAgent():
+                self._link.interrupt()
+            case StopSession(reason):
+                self._link.stop(reason)
+            case OpenEar() | CloseEar():
+                self._ear.order(effect)
+            case PlayChime(chime):
+                self._ear.mask(self._speaker.masking_s(chime))  # first: the agent must not hear its beginning
+                self._speaker.order(effect)
+            case StopPlayback() | StopChime() | SetVolume():
+                self._speaker.order(effect)
+            case OpenMicrophone():
+                self._microphone.open()
+            case CloseMicrophone():
+                self._microphone.close()
+            case Exit(code):
+                self._exit_code = code
+
+    def _stop(self) -> None:
+        self._notifier.stopping()
+        self._stopped.set()
+        self._link.close()
+        for part in (self._button, self._lights):
+            if part is not None:
+                part.close()
+        stop_all(self._workers)
+        self._log.write(time.monotonic(), "stopped")
+        self._log.close()
+
+
+def _deaf(config: Config) -> str:
+    return (
+        f"The microphone {config.microphone.device!r} gives no sound any more. Is it plugged in? "
+        "`earshot check` tries it, `earshot devices` lists those there are."
+    )
+
+
+def _say(name: str, fields: dict[str, Any]) -> None:
+    """The log on standard error: errors for everybody, the rest for those who ask; never what was said."""
+    level = {"error": logging.ERROR, "retry": logging.DEBUG, "dropped": logging.WARNING, "state": logging.INFO}
+    if name != "transcript":
+        details = " ".join(f"{field}={value}" for field, value in fields.items())
+        log.log(level.get(name, logging.DEBUG), "= %s %s", name, details)

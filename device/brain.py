@@ -1,0 +1,335 @@
+"""Every decision of the speaker, in one pure function: `step(state, event, now) -> (state, effects)`.
+
+Rule 1: whatever depends on what happened before is decided here, and nowhere else.
+Rule 2: no thread, clock, input, output or log in this file. Time is an argument; a wait is a deadline in the state.
+
+`app` runs `step` on the main thread for each event of the inbox, and `DeadlinePassed` when `State.deadline` has come.
+What means nothing in a phase is ignored: events come from people and networks, which owe us no order.
+"""
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from device import events as e
+from device.config import Conversation
+from device.events import By, Chime, Effect, Event
+
+CONNECT_S = 10.0
+"""How long a person is kept waiting for a session; also how much of what they say is kept meanwhile (`link.BACKLOG_S`)."""
+RECONNECT_S = 30.0
+"""How long a conversation is kept alive over a lost connection."""
+FAREWELL_S = 2.0
+"""How long the agent may take to answer `stop`."""
+NOTICE_S = 10.0
+"""How long the light shows why a session could not be had."""
+CHIME_WINDOW_S = 1.0
+"""Who has fallen silent within this time of the wake word waits for a sign: the chime. Who speaks on is not disturbed."""
+RING_EVERY_S, RINGS = 3.0, 20
+"""A timer rings this often, this many times, unless the button is pressed or a wake word heard."""
+
+
+class Phase(StrEnum):
+    """Where a conversation stands."""
+
+    IDLE = "idle"
+    CONNECTING = "connecting"
+    LISTENING = "listening"
+    SPEAKING = "speaking"
+    CLOSING = "closing"
+    OFFLINE = "offline"
+    ERROR = "error"
+
+
+RESTING = (Phase.IDLE, Phase.OFFLINE, Phase.ERROR)
+"""No session: the wake word or the button starts one."""
+CONVERSING = (Phase.LISTENING, Phase.SPEAKING)
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """A timer that is to ring at `at` (seconds, CLOCK_MONOTONIC), `rings` times."""
+
+    name: str
+    at: float
+    rings: int = RINGS
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything the speaker knows. `None` in a time means: not waiting for that."""
+
+    settings: Conversation = field(default_factory=Conversation)
+    volume: int = 60
+    preroll_s: float = 0.5
+
+    phase: Phase = Phase.IDLE
+    muted: bool = False
+    press_spent: bool = False
+    """The press going on has had its effect; letting go of the button has none."""
+
+    session: int = 0
+    reply: int = 0
+    """The newest reply of which audio was received; numbers go on from session to session."""
+    playing: int = 0
+    """The reply that is being played, 0 for none. It may outlast its session, or a lost connection."""
+    someone_speaks: bool = False
+    tools: tuple[str, ...] = ()
+    """Tools the agent is using now."""
+    timers: tuple[Timer, ...] = ()
+
+    phase_until: float | None = None
+    """When this phase gives up: connecting, closing, or showing a notice."""
+    quiet_until: float | None = None
+    """When `idle_s` of nobody speaking are over."""
+    session_until: float | None = None
+    """When `max_s` are over."""
+    chime_until: float | None = None
+    """Until when falling silent earns the wake chime."""
+    exit_code: int | None = None
+    """Set while the process is on its way out."""
+
+    @property
+    def deadline(self) -> float | None:
+        """When the next `DeadlinePassed` is due."""
+        waits = [self.phase_until, self.quiet_until, self.session_until, *(timer.at for timer in self.timers)]
+        return min((wait for wait in waits if wait is not None), default=None)
+
+
+Step = tuple[State, tuple[Effect, ...]]
+
+
+def step(state: State, event: Event, now: float) -> Step:
+    """Decide what `event`, which happened at `now` (seconds, CLOCK_MONOTONIC), means in `state`."""
+    if getattr(event, "session", state.session) != state.session:
+        return state, ()
+    state, effects = _decide(state, event, now)
+    return _count_silence(state, now), effects
+
+
+def _decide(state: State, event: Event, now: float) -> Step:
+    match event:
+        case e.WakeHeard() | e.ButtonPressed() | e.ButtonHeld() | e.ButtonReleased():
+            return _by_person(state, event, now)
+        case e.SpeechStarted():
+            return replace(state, someone_speaks=True), ()
+        case e.SpeechEnded():
+            return _fell_silent(state, now)
+        case e.PlaybackStarted() | e.PlaybackStopped():
+            return _by_speaker(state, event, now)
+        case e.WorkerDied() if state.exit_code is None:
+            return _leave(state, 1, now, chime=True)
+        case e.StopAsked() if state.exit_code is None:
+            return _leave(state, 0, now)
+        case e.DeadlinePassed():
+            return _deadline(state, now)
+        case e.TimerSet(name=name, in_s=in_s):
+            return replace(state, timers=(*_timers_but(state, name), Timer(name, now + in_s))), ()
+        case e.TimerCancelled(name=name):
+            return replace(state, timers=_timers_but(state, name)), ()
+        case e.VolumeAsked(to=to, by=by):
+            percent = min(100, max(0, (state.volume if to is None else to) + (by or 0)))
+            return replace(state, volume=percent), (e.SetVolume(percent),)
+    return _by_session(state, event, now)
+
+
+def _by_session(state: State, event: Event, now: float) -> Step:
+    """What the agent and the way to it report about the present session."""
+    if state.phase in RESTING:
+        return state, ()
+    match event:
+        case e.SessionEnded() | e.SessionRefused() if state.phase is Phase.CLOSING:
+            return _exit_or_rest(state)
+        case _ if state.phase is Phase.CLOSING:
+            return state, ()
+        case e.SessionEnded():
+            chime = () if state.playing else _chime(Chime.END)  # its last words are still to be heard
+            return _rest(state, Phase.IDLE, None, e.CloseEar(), *chime)
+        case e.SessionReady() if state.phase is Phase.CONNECTING:
+            ends = state.session_until or now + state.settings.max_s
+            return replace(state, phase=_conversing(state), phase_until=None, session_until=ends), ()
+        case e.ReplyStarted(reply=reply):
+            return replace(state, reply=reply), ()
+        case e.AgentInterrupted(reply=reply):
+            return replace(state, tools=()), (e.StopPlayback(reply, "interrupted"),)
+        case e.ToolCalled(tool=tool, status="started"):
+            return replace(state, tools=(*_tools_but(state, tool), tool)), ()
+        case e.ToolCalled(tool=tool):
+            return replace(state, tools=_tools_but(state, tool)), ()
+        case e.ConnectionLost() if state.phase in CONVERSING:
+            return replace(state, phase=Phase.CONNECTING, phase_until=now + RECONNECT_S, tools=()), ()
+        case e.SessionRefused():
+            error = _chime(Chime.ERROR)
+            return _rest(state, Phase.ERROR, now + NOTICE_S, e.CloseEar(), *_silence(state, "stopped"), *error)
+    return state, ()
+
+
+def _by_person(state: State, event: Event, now: float) -> Step:
+    """The wake word and the button."""
+    if state.exit_code is not None:
+        return state, ()
+    ringing = any(timer.rings < RINGS for timer in state.timers)
+    match event:
+        case e.WakeHeard() | e.ButtonPressed() if ringing:
+            silenced = replace(state, timers=tuple(timer for timer in state.timers if timer.rings == RINGS))
+            pressed = isinstance(event, e.ButtonPressed)
+            after, effects = (replace(silenced, press_spent=True), ()) if pressed else _by_person(silenced, event, now)
+            return after, (e.StopChime(), *effects)
+        case e.WakeHeard(audio_t=audio_t) if not state.muted and state.phase in (*RESTING, Phase.CLOSING):
+            return _connect(state, now, since=audio_t - state.preroll_s, heard=True)
+        case e.WakeHeard() if state.phase is Phase.SPEAKING and state.settings.barge_in != "button":
+            return _interrupt(state, By.WAKE_WORD)
+        case e.ButtonPressed() if state.phase is Phase.SPEAKING:
+            return _interrupt(replace(state, press_spent=True), By.BUTTON)
+        case e.ButtonPressed() if state.phase in RESTING and state.playing:
+            return replace(state, press_spent=True), _silence(state, "stopped")
+        case e.ButtonPressed() if state.phase in (Phase.CONNECTING, Phase.LISTENING):
+            return _close(replace(state, press_spent=True), "button", now)
+        case e.ButtonPressed():
+            return replace(state, press_spent=state.phase is Phase.CLOSING), ()
+        case e.ButtonReleased() if not state.press_spent and state.phase in RESTING:
+            if state.muted:
+                return state, _chime(Chime.MUTE)
+            return _connect(state, now, since=now, heard=False)
+        case e.ButtonHeld() if state.phase in (Phase.CONNECTING, *CONVERSING):
+            return _close(replace(state, press_spent=True), "button", now)
+        case e.ButtonHeld() if not state.press_spent and state.phase in RESTING:
+            return _mute(replace(state, press_spent=True))
+    return state, ()
+
+
+def _by_speaker(state: State, event: e.PlaybackStarted | e.PlaybackStopped, now: float) -> Step:
+    """What is played, not what was received, decides that we speak."""
+    match event:
+        case e.PlaybackStarted(reply=reply):
+            state = replace(state, playing=reply)
+        case e.PlaybackStopped(reply=reply) if reply >= state.playing:
+            state = replace(state, playing=0)
+    before = state.phase
+    if before not in CONVERSING or before is _conversing(state):
+        return state, ()
+    state = replace(state, phase=_conversing(state))
+    if not state.settings.half_duplex:
+        return state, ()
+    return state, (e.CloseEar(),) if state.playing else (e.OpenEar(state.session, now, speaking=False),)
+
+
+def _deadline(state: State, now: float) -> Step:
+    """One thing that was waited for; where two are due, the next `DeadlinePassed` follows at once."""
+    timer = next((timer for timer in state.timers if timer.at <= now), None)
+    if timer is not None:
+        again = (replace(timer, at=now + RING_EVERY_S, rings=timer.rings - 1),) if timer.rings > 1 else ()
+        return replace(state, timers=(*_timers_but(state, timer.name), *again)), _chime(Chime.TIMER)
+    if _due(state.phase_until, now):
+        match state.phase:
+            case Phase.CLOSING:
+                return _exit_or_rest(state)
+            case Phase.CONNECTING:
+                stop = (e.CloseEar(), e.StopSession("unreachable"))
+                return _rest(
+                    state, Phase.OFFLINE, now + NOTICE_S, *stop, *_silence(state, "stopped"), *_chime(Chime.ERROR)
+                )
+            case _:
+                return replace(state, phase=Phase.IDLE, phase_until=None), ()
+    if _due(state.session_until, now):
+        return _close(state, "max_s", now)
+    if _due(state.quiet_until, now):
+        return _close(state, "idle", now)
+    return state, ()
+
+
+def _connect(state: State, now: float, *, since: float, heard: bool) -> Step:
+    """Begin a session; what was captured from `since` on belongs to it."""
+    state = replace(
+        state,
+        phase=Phase.CONNECTING,
+        session=state.session + 1,
+        someone_speaks=heard,
+        tools=(),
+        phase_until=now + CONNECT_S,
+        quiet_until=None,
+        session_until=None,
+        chime_until=now + CHIME_WINDOW_S if heard else None,
+    )
+    chime = () if heard else _chime(Chime.WAKE)
+    leftover = _silence(state, "stopped") if state.playing else ()
+    return state, (*leftover, e.StartSession(state.session), e.OpenEar(state.session, since, speaking=heard), *chime)
+
+
+def _fell_silent(state: State, now: float) -> Step:
+    waits_for_us = state.chime_until is not None and now <= state.chime_until and not state.playing
+    chime = _chime(Chime.WAKE) if waits_for_us else ()
+    return replace(state, someone_speaks=False, chime_until=None), chime
+
+
+def _interrupt(state: State, by: By) -> Step:
+    return replace(state, tools=()), (*_silence(state, "interrupted"), e.InterruptAgent(by))
+
+
+def _close(state: State, reason: str, now: float) -> Step:
+    """End the session in good form."""
+    closing = replace(state, phase=Phase.CLOSING, phase_until=now + FAREWELL_S, session_until=None, tools=())
+    return closing, (e.CloseEar(), *_silence(state, "stopped"), e.StopSession(reason), *_chime(Chime.END))
+
+
+def _leave(state: State, code: int, now: float, *, chime: bool = False) -> Step:
+    """Leave with `code`, after the farewell to the agent if there is a session."""
+    state, effects = replace(state, exit_code=code), _chime(Chime.ERROR) if chime else ()
+    if state.phase in RESTING:
+        return state, (*effects, e.Exit(code))
+    if state.phase is Phase.CLOSING:
+        return state, effects
+    closing, orders = _close(state, "shutdown", now)
+    return closing, tuple(order for order in orders if not isinstance(order, e.PlayChime)) + effects
+
+
+def _exit_or_rest(state: State) -> Step:
+    if state.exit_code is not None:
+        return state, (e.Exit(state.exit_code),)
+    return _rest(state, Phase.IDLE, None)
+
+
+def _rest(state: State, phase: Phase, until: float | None, *effects: Effect) -> Step:
+    """The session is over."""
+    state = replace(
+        state, phase=phase, phase_until=until, session_until=None, chime_until=None, someone_speaks=False, tools=()
+    )
+    return state, effects
+
+
+def _mute(state: State) -> Step:
+    """Muted means that the input stream is closed: nothing can be heard by mistake."""
+    if state.muted:
+        return replace(state, muted=False), (e.OpenMicrophone(), *_chime(Chime.UNMUTE))
+    return replace(state, muted=True), (e.CloseMicrophone(), *_chime(Chime.MUTE))
+
+
+def _count_silence(state: State, now: float) -> State:
+    """`idle_s` run while nobody speaks, the agent is not working for us, and there is somebody to wait for."""
+    quiet = state.phase is Phase.LISTENING and not state.someone_speaks and not state.tools
+    if not quiet:
+        return replace(state, quiet_until=None) if state.quiet_until is not None else state
+    return state if state.quiet_until is not None else replace(state, quiet_until=now + state.settings.idle_s)
+
+
+def _silence(state: State, reason: str) -> tuple[Effect, ...]:
+    return (e.StopPlayback(state.reply, reason),) if state.reply else ()
+
+
+def _chime(chime: Chime) -> tuple[Effect, ...]:
+    return (e.PlayChime(chime),)
+
+
+def _conversing(state: State) -> Phase:
+    return Phase.SPEAKING if state.playing else Phase.LISTENING
+
+
+def _due(deadline: float | None, now: float) -> bool:
+    return deadline is not None and deadline <= now
+
+
+def _timers_but(state: State, name: str) -> tuple[Timer, ...]:
+    return tuple(timer for timer in state.timers if timer.name != name)
+
+
+def _tools_but(state: State, tool: str) -> tuple[str, ...]:
+    return tuple(other for other in state.tools if other != tool)

@@ -1,0 +1,246 @@
+"""The settings, read once at start from /etc/earshot/earshot.toml or the file that `--config` names.
+
+Choices that are known but not built yet are refused with the reason. `conversation.barge_in` is therefore wake_word by
+default; once there is an echo canceller it becomes speech.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli
+
+from device import checks
+from device.errors import ConfigError
+from device.settings import allowed, did_you_mean, looks_secret, read, rule_of, show, toml
+
+DEFAULT_PATH = Path("/etc/earshot/earshot.toml")
+
+_NOT_BUILT = "is not built in yet."
+_DEVICE = {"about": "ALSA PCM name, or a part of a name that `earshot devices` prints", "check": checks.not_empty}
+_SCORE = {"low": 0.0, "high": 1.0, "above_low": True}
+_PIN = {"low": 0, "high": 27}
+
+
+@dataclass(frozen=True, slots=True)
+class Microphone:
+    """Where sound comes in."""
+
+    device: str = field(default="default", metadata=_DEVICE)
+    channels: int = field(default=1, metadata={"about": "channels to open", "low": 1, "high": 8})
+    channel: int | Literal["mix"] = field(default=0, metadata={"about": "which of them to hear", "low": 0, "high": 7})
+    preroll_s: float = field(
+        default=0.5, metadata={"about": "seconds kept from before the detection", "low": 0.0, "high": 2.0}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """Where sound goes out."""
+
+    device: str = field(default="default", metadata=_DEVICE)
+    volume: int = field(default=60, metadata={"about": "percent", "low": 0, "high": 100})
+    jitter_ms: int = field(
+        default=60, metadata={"about": "milliseconds of audio held before it plays", "low": 20, "high": 500}
+    )
+    chimes: bool = field(default=True, metadata={"about": "whether the speaker makes sounds of its own"})
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """The wake words. `checks.word_name` gives the name that goes with each."""
+
+    words: tuple[str, ...] = field(
+        default=("hey_jarvis",),
+        metadata={
+            "about": f"any of {', '.join(checks.BUILT_IN_WORDS)}, and paths of .onnx files",
+            "check": checks.wake_words,
+        },
+    )
+    threshold: float = field(default=0.5, metadata={"about": "score at which a word counts as heard", **_SCORE})
+    thresholds: dict[str, float] = field(
+        default_factory=dict, metadata={"about": "the same by word (a file: its name without .onnx)", **_SCORE}
+    )
+    refractory_s: float = field(
+        default=2.0, metadata={"about": "seconds before it counts again", "low": 0.0, "high": 30.0}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """Who answers. The API key is no setting: see `session.credentials`."""
+
+    protocol: str = field(
+        default="local",
+        metadata={
+            "about": "the agent's protocol; local is the agent on this machine",
+            "choices": ("local", "datagrid"),
+            "unbuilt": dict.fromkeys(("atoms", "workbuddy", "savants"), f"that protocol {_NOT_BUILT}"),
+        },
+    )
+    url: str = field(
+        default="", metadata={"about": "host and scheme suffice; empty: the vendor's", "check": checks.url}
+    )
+    agent_id: str = field(default="", metadata={"about": "the vendor's name of the agent"})
+    api_key_file: str = field(
+        default="", metadata={"about": "path of a file with the key, closed to others", "check": checks.absolute}
+    )
+    options: dict[str, object] = field(default_factory=dict, metadata={"about": "start options of the protocol"})
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """When a conversation ends, and who may interrupt."""
+
+    idle_s: float = field(default=8.0, metadata={"about": "seconds of silence that end it", "low": 1.0, "high": 600.0})
+    max_s: float = field(default=600.0, metadata={"about": "seconds it may last", "low": 10.0, "high": 86400.0})
+    barge_in: str = field(
+        default="wake_word",
+        metadata={
+            "about": "what interrupts a reply besides the button",
+            "choices": ("wake_word", "button"),
+            "unbuilt": {"speech": f'talking over it needs echo cancellation, which {_NOT_BUILT} Use "wake_word".'},
+        },
+    )
+    half_duplex: bool = field(default=False, metadata={"about": "whether the microphone is closed while it speaks"})
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Button and lights, by BCM pin."""
+
+    button: int | Literal["none"] = field(
+        default=17, metadata={"about": "pin that the button connects to ground", **_PIN}
+    )
+    lights: str = field(
+        default="leds",
+        metadata={
+            "about": "three lamps, or one of three colours",
+            "choices": ("leds", "rgb", "none"),
+            "unbuilt": {"apa102": f"that lamp {_NOT_BUILT}"},
+        },
+    )
+    leds: tuple[int, int, int] = field(
+        default=(5, 6, 13), metadata={"about": "pins: listening, speaking, tool", **_PIN}
+    )
+    rgb: tuple[int, int, int] = field(default=(5, 6, 13), metadata={"about": "pins: red, green, blue", **_PIN})
+
+
+@dataclass(frozen=True, slots=True)
+class Privacy:
+    """What is kept."""
+
+    transcripts: bool = field(default=False, metadata={"about": "whether what was said goes to the event log"})
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that the owner of the box can set. Read it with `load`."""
+
+    microphone: Microphone = field(default_factory=Microphone)
+    speaker: Speaker = field(default_factory=Speaker)
+    wake: Wake = field(default_factory=Wake)
+    agent: Agent = field(default_factory=Agent)
+    conversation: Conversation = field(default_factory=Conversation)
+    panel: Panel = field(default_factory=Panel)
+    privacy: Privacy = field(default_factory=Privacy)
+
+
+SECTIONS: dict[str, type[Any]] = {section.name: section.type for section in dataclasses.fields(Config)}  # type: ignore[misc]
+
+
+# Checks over several settings of a section, made only when each of these settings is good by itself.
+_TOGETHER: dict[str, tuple[set[str], Callable[[Any], Iterator[str]]]] = {
+    "microphone": ({"channel", "channels"}, checks.channel_exists),
+    "wake": ({"words", "thresholds"}, checks.thresholds_have_words),
+    "panel": ({"button", "lights", "leds", "rgb"}, checks.pins_differ),
+}
+
+
+def load(path: Path | None) -> Config:
+    """The configuration in the file; without a path, /etc/earshot/earshot.toml if there is one, else the defaults.
+
+    Raises:
+        ConfigError: with every mistake at once.
+    """
+    source = path or DEFAULT_PATH
+    try:
+        return parse(source.read_bytes())
+    except FileNotFoundError:
+        if path is None:
+            return Config()
+        raise ConfigError(f"{source}: there is no such file.") from None
+    except ConfigError as error:
+        raise ConfigError(*(f"{source}: {problem}" for problem in error.problems)) from None
+    except OSError as error:
+        raise ConfigError(f"{source}: cannot be read: {error.strerror}.") from None
+
+
+def parse(data: bytes) -> Config:
+    """The configuration that a TOML document says.
+
+    Raises:
+        ConfigError: with every mistake at once; its sentences do not name the file.
+    """
+    problems: list[str] = []
+    sections: dict[str, Any] = {}
+    for name, table in _tables(data).items():
+        if name not in SECTIONS:
+            problems.append(_unknown_section(name, table))
+        elif not isinstance(table, dict):
+            problems.append(f"{name} must be a section: write [{name}] on a line of its own and its settings below.")
+        else:
+            sections[name], bad, found = read(SECTIONS[name], name, table)
+            keys, check = _TOGETHER.get(name, (set(), None))
+            problems += found if check is None or bad & keys else [*found, *check(sections[name])]
+    if problems:
+        raise ConfigError(*problems)
+    return Config(**sections)
+
+
+def _tables(data: bytes) -> dict[str, Any]:
+    try:
+        return tomli.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"is not UTF-8 text: see line {data[: error.start].count(10) + 1}.") from None
+    except tomli.TOMLDecodeError as error:
+        raise ConfigError(f"is not TOML: {error}.") from None
+    except (ValueError, RecursionError):  # from Python itself
+        raise ConfigError("is not TOML: a number is too long, or tables are nested too deeply.") from None
+
+
+def _unknown_section(name: str, table: object) -> str:
+    if isinstance(table, dict):
+        known = f" Known are {', '.join(SECTIONS)}."
+        return f"there is no section {show(name)}.{did_you_mean(name, SECTIONS) or known}"
+    homes = [home for home, section in SECTIONS.items() if name in section.__slots__]
+    where = f" It belongs under [{'] or ['.join(homes)}]." if homes else ""
+    return f"{show(name)} stands outside any section.{where}"
+
+
+def dump(config: Config, key_source: str) -> str:
+    """What is in force, as TOML with comments and without secrets. `key_source`: where the API key comes from."""
+    lines = ["# What is in force."]
+    for name, kind in SECTIONS.items():
+        section = getattr(config, name)
+        lines += ["", f"[{name}]"]
+        if name == "agent":
+            lines.append("# API key: " + "".join(c if c.isprintable() else "?" for c in key_source))
+        for one in dataclasses.fields(kind):
+            rule = rule_of(one)
+            limits = f": {allowed(one.type, rule)}" if rule.choices or rule.low is not None else ""
+            value = getattr(section, one.name)
+            value = _public(value) if name == "agent" else value
+            lines += [f"# {rule.about}{limits}", f"{one.name} = {toml(value)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _public(value: object) -> object:
+    """The value without what may be a secret."""
+    if isinstance(value, str):
+        return checks.public_url(value) if "://" in value else value
+    if isinstance(value, Mapping):
+        return {key: "***" if looks_secret(key) else _public(item) for key, item in value.items()}
+    return [_public(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,110 @@
+"""The ear: a worker that keeps the pre-roll, hears wake words and speech, and forwards frames to the agent while open.
+
+Frames and orders come through one queue, so that their order is certain. Orders are never dropped; when the ear is more
+than two seconds behind, frames are.
+"""
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from device.audio import FRAME_S, SILENT_FRAME, Frame
+from device.events import CloseEar, Dropped, Event, OpenEar, SpeechEnded, SpeechStarted, WakeHeard
+
+RING_S = 2.0
+_RING_FRAMES = round(RING_S / FRAME_S)
+
+
+class _Mask(NamedTuple):
+    """What was captured between these times (seconds, CLOCK_MONOTONIC) is a sound of our own."""
+
+    since: float
+    until: float
+
+
+class WakeWords(Protocol):
+    """See `wake.detector.WakeDetector`."""
+
+    def hear(self, frame: Frame) -> WakeHeard | None: ...
+
+
+class Speech(Protocol):
+    """See `speech.SpeechDetector`."""
+
+    def hear(self, frame: Frame) -> SpeechStarted | SpeechEnded | None: ...
+
+    def reset(self, *, speaking: bool) -> None: ...
+
+
+class Ear:
+    """Gives frames to `send`, with the session they are for, and events to `post`."""
+
+    def __init__(
+        self, wake: WakeWords, speech: Speech, send: Callable[[int, bytes], None], post: Callable[[Event], None]
+    ) -> None:
+        self._wake = wake
+        self._speech = speech
+        self._send = send
+        self._post = post
+        self._inbox: queue.SimpleQueue[Frame | OpenEar | CloseEar | _Mask] = queue.SimpleQueue()
+        self._ring: deque[Frame] = deque(maxlen=_RING_FRAMES)
+        self._masks: deque[_Mask] = deque(maxlen=8)
+        self._session: int | None = None
+        """To whom frames are forwarded; None while the ear is closed."""
+        self._dropped = 0
+
+    def hear(self, frame: Frame) -> None:
+        """Take in a frame. Called on the microphone's thread; never blocks."""
+        if self._inbox.qsize() < _RING_FRAMES:
+            self._inbox.put(frame)
+            if self._dropped:
+                dropped, self._dropped = self._dropped, 0
+                self._post(Dropped("ear", dropped))
+        else:
+            self._dropped += 1
+
+    def order(self, order: OpenEar | CloseEar) -> None:
+        """Begin or end forwarding."""
+        self._inbox.put(order)
+
+    def mask(self, seconds: float) -> None:
+        """We make a sound ourselves for `seconds` from now: the agent gets silence instead."""
+        now = time.monotonic()
+        self._inbox.put(_Mask(now, now + seconds))
+
+    def work(self, stopping: threading.Event) -> None:
+        """Hear until told to stop."""
+        while not stopping.is_set():
+            try:
+                item = self._inbox.get(timeout=0.2)
+            except queue.Empty:
+                continue
+            match item:
+                case Frame():
+                    self._take(item)
+                case OpenEar(session, since, speaking):
+                    self._speech.reset(speaking=speaking)
+                    self._session = session
+                    for frame in self._ring:
+                        if frame.t >= since:
+                            self._forward(session, frame)
+                case CloseEar():
+                    self._session = None
+                case _Mask():
+                    self._masks.append(item)
+
+    def _take(self, frame: Frame) -> None:
+        self._ring.append(frame)
+        if self._session is not None:
+            self._forward(self._session, frame)  # before the networks run: they take longer than the frame may wait
+            if (change := self._speech.hear(frame)) is not None:
+                self._post(change)
+        if (heard := self._wake.hear(frame)) is not None:
+            self._post(heard)
+
+    def _forward(self, session: int, frame: Frame) -> None:
+        ours = any(mask.since <= frame.t <= mask.until for mask in self._masks)
+        self._send(session, SILENT_FRAME if ours else frame.pcm)

@@ -1,0 +1,43 @@
+"""Wake words in recordings, with the settings and the detector that the speaker uses."""
+
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+
+from device.audio import FRAME_S, Frame
+from device.config import Wake
+from device.errors import UsageError
+from device.events import WakeHeard
+from device.hearing.microphone import Converter
+from device.hearing.wake.detector import WakeDetector
+
+_AFTER = 25
+"""Silent frames after the end: a word is heard up to 270 ms after it was said."""
+
+
+def detections(path: Path, settings: Wake) -> Iterator[WakeHeard]:
+    """Each wake word in the WAV file at `path` (16 bit, any rate, first channel); `audio_t` is seconds into it.
+
+    Raises:
+        UsageError: it is no such file.
+    """
+    detector = WakeDetector(settings)
+    for number, pcm in enumerate(_frames(path)):
+        heard = detector.hear(Frame(pcm, (number + 1) * FRAME_S))
+        if heard is not None:
+            yield heard
+
+
+def _frames(path: Path) -> Iterator[bytes]:
+    try:
+        with wave.open(str(path)) as file:
+            if file.getsampwidth() != 2:
+                raise UsageError(f"{path} has {8 * file.getsampwidth()} bits a sample; 16 are needed.")
+            converter = Converter(file.getframerate(), file.getnchannels(), 0)
+            while pcm := file.readframes(file.getframerate() // 10):
+                yield from converter.frames(pcm)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
+    except (wave.Error, EOFError) as error:
+        raise UsageError(f"{path} is no WAV file that can be read ({error or 'it is cut short'}).") from None
+    yield from [bytes(640)] * _AFTER

@@ -1,0 +1,86 @@
+"""What the event log says of a step of the brain. Pure."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from device import events as e
+from device.brain import Phase, State
+from device.config import Config
+from device.events import Effect, Event
+from device.panel.look import look
+
+Line = tuple[str, dict[str, Any]]
+
+
+def record(event: Event, before: State, after: State, effects: tuple[Effect, ...], config: Config) -> Iterator[Line]:
+    """Names and fields of the lines for `event`, which led from `before` to `after`."""
+    if getattr(event, "session", before.session) != before.session:
+        return
+    yield from _of_event(event, config)
+    for effect in effects:
+        match effect:
+            case e.InterruptAgent(by=by):
+                yield "interrupted", {"by": by}
+            case e.SetVolume(percent=percent):
+                yield "volume", {"percent": percent}
+            case e.PlayChime(chime=chime):
+                yield "chime", {"chime": chime}
+    if after.phase is Phase.OFFLINE and before.phase is not Phase.OFFLINE:
+        message = "The agent could not be reached in time; the lines named retry say why."
+        yield "error", {"code": "unreachable", "message": message}
+    if after.phase is not before.phase:
+        yield "state", {"from": before.phase, "to": after.phase}
+    if look(after) is not look(before):
+        yield "light", {"look": look(after)}
+
+
+def _of_event(event: Event, config: Config) -> Iterator[Line]:
+    match event:
+        case e.WakeHeard(word, score, audio_t):
+            yield "wake", {"word": word, "score": round(score, 3), "audio_t": round(audio_t, 6)}
+        case e.ButtonPressed():
+            yield "button", {"kind": "press"}
+        case e.ButtonHeld():
+            yield "button", {"kind": "hold"}
+        case e.SessionStarted(_, session_id, conversation_id):
+            names = {"session_id": session_id, "conversation_id": conversation_id}
+            yield "session_started", {"protocol": config.agent.protocol, **names}
+        case e.ReplyStarted(_, reply) | e.PlaybackStarted(reply):
+            yield _PLAIN[type(event)], {"reply": reply}
+        case e.PlaybackStopped(reply, reason):
+            yield "playback_stopped", {"reply": reply, "reason": reason}
+        case e.ToolCalled(_, tool, status):
+            yield "tool_call", {"tool": tool, "status": status}
+        case e.Transcribed(_, role, text) if config.privacy.transcripts:
+            yield "transcript", {"role": role, "text": text}
+        case e.Cited(_, count):
+            yield "citation", {"count": count}
+        case e.AgentInterrupted():
+            yield "interrupted", {"by": e.By.AGENT}
+        case e.ConnectionLost(_, in_s, why):
+            yield "retry", {"in_s": round(in_s, 3), "why": why}
+        case e.AgentErred(_, code, message):
+            yield "error", {"code": code, "message": message}
+        case e.SessionRefused(_, code, message):
+            yield "error", {"code": code, "message": message}
+            yield "session_ended", {"reason": "refused"}
+        case e.WorkerDied(worker, message):
+            yield "error", {"code": f"{worker}_failed", "message": message}
+        case e.SessionEnded(_, reason):
+            yield "session_ended", {"reason": reason}
+        case e.Dropped(where, frames):
+            yield "dropped", {"where": where, "frames": frames}
+        case e.TimerSet(_, name, in_s):
+            yield "timer", {"name": name, "in_s": in_s}
+        case _ if type(event) in _PLAIN:
+            yield _PLAIN[type(event)], {}
+
+
+_PLAIN: dict[type, str] = {
+    e.SessionReady: "session_ready",
+    e.FirstAudioSent: "first_audio_sent",
+    e.SpeechStarted: "speech_started",
+    e.SpeechEnded: "speech_ended",
+    e.ReplyStarted: "reply_started",
+    e.PlaybackStarted: "playback_started",
+}

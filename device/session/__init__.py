@@ -1,0 +1,1 @@
+"""The conversation with an agent: the link and what travels on it."""

@@ -1,0 +1,59 @@
+"""The link: the present session with the agent, if there is one, and the orders to it."""
+
+from collections.abc import Callable
+
+from device.events import Event
+from device.session.protocol import Protocol
+from device.session.session import Connect, Session
+
+
+class Link:
+    """The way to the agent. Its methods never wait for the network; `hear` is called on the ear's thread, the others on main.
+
+    `make_protocol` makes a protocol object for a session number, `feed` takes a reply's number and sound (see `Speaker.feed`).
+    """
+
+    def __init__(
+        self,
+        make_protocol: Callable[[int], Protocol],
+        feed: Callable[[int, bytes], None],
+        post: Callable[[Event], None],
+        *,
+        connect: Connect,
+    ) -> None:
+        self._make_protocol = make_protocol
+        self._feed = feed
+        self._post = post
+        self._connect = connect
+        self._session: Session | None = None
+        self._last_reply = 0
+
+    def start(self, number: int) -> None:
+        """Begin session `number`; one that is still saying goodbye is cut short."""
+        self.close()
+        protocol = self._make_protocol(number)
+        self._session = Session(number, protocol, self._last_reply + 1, self._feed, self._post, connect=self._connect)
+        self._session.start()
+
+    def hear(self, session: int, pcm: bytes) -> None:
+        """Send a frame of the microphone (640 bytes) to that session, or keep it until it can be sent."""
+        current = self._session
+        if current is not None and current.number == session:
+            current.hear(pcm)
+
+    def interrupt(self) -> None:
+        """Make the agent be quiet; what of its reply is on its way will not be heard."""
+        if self._session is not None:
+            self._session.interrupt()
+
+    def stop(self, reason: str) -> None:
+        """End the session in good form; `SessionEnded` follows, with `reason`."""
+        if self._session is not None:
+            self._session.stop(reason)
+
+    def close(self) -> None:
+        """End the session at once, and its threads with it."""
+        if self._session is not None:
+            self._session.close()
+            self._last_reply = self._session.replies.number
+            self._session = None

@@ -1,0 +1,46 @@
+"""The agent on this machine (`earshot agent`): Datagrid's protocol, and orders for the speaker itself.
+
+Those are its volume and its timers, which ring when the session is over. From an agent elsewhere they are not taken.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from device import events as e
+from device.config import Agent
+from device.session.credentials import Secret
+from device.session.protocol import Fact, MalformedError
+from device.session.protocols.datagrid import Datagrid
+
+LONGEST_TIMER_S = 7 * 24 * 3600.0
+
+
+class Local(Datagrid):
+    """See `Protocol`."""
+
+    url = "ws://127.0.0.1:8765/ws/voice"
+
+    @staticmethod
+    def problems(agent: Agent, key: Secret | None) -> list[str]:
+        """See `Protocol`. It needs no key, and takes Datagrid's options."""
+        return [problem for problem in Datagrid.problems(agent, key) if "API key" not in problem]
+
+    def _facts(self, kind: str, payload: Mapping[str, Any]) -> Iterator[Fact]:
+        if kind != "device":
+            yield from super()._facts(kind, payload)
+            return
+        match dict(payload):
+            case {"action": "volume", "to": int(to)}:
+                yield e.VolumeAsked(self._session, to=to)
+            case {"action": "volume", "by": int(by)}:
+                yield e.VolumeAsked(self._session, by=by)
+            case {"action": "timer_set", "name": str(name), "in_s": int(in_s) | float(in_s)} if _plausible(in_s):
+                yield e.TimerSet(self._session, name, float(in_s))
+            case {"action": "timer_cancel", "name": str(name)}:
+                yield e.TimerCancelled(self._session, name)
+            case _:
+                raise MalformedError("an order for the speaker that it does not know")
+
+
+def _plausible(in_s: float) -> bool:
+    return 0 < in_s <= LONGEST_TIMER_S  # neither nan nor infinity

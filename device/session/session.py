@@ -1,0 +1,279 @@
+"""One session with the agent, over as many connections as it takes: a thread that receives, and one that sends.
+
+The receiving thread owns the connection's life: connect, open, listen, try again. The sending thread owns the backlog: what
+was said before the agent was ready goes out first, in order, and so does what was said while a connection was lost.
+"""
+
+import logging
+import queue
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+from typing import Protocol as Interface
+
+from device.audio import FRAME_S
+from device.errors import NetworkError, RefusedError
+from device.events import (
+    AgentErred,
+    AgentInterrupted,
+    ConnectionLost,
+    Dropped,
+    Event,
+    FirstAudioSent,
+    ReplyStarted,
+    SessionEnded,
+    SessionReady,
+    SessionRefused,
+)
+from device.session.protocol import Audio, Ended, Fact, Interrupted, MalformedError, Protocol, Request, closed
+from device.session.replies import Replies
+from device.session.retry import PROVEN_S, delay_s
+from device.session.socket import Closed
+from device.worker import Worker, stop_all
+
+log = logging.getLogger(__name__)
+
+BACKLOG_S = 10.0
+"""Speech that is kept while there is no agent: as long as the brain waits for one."""
+_BACKLOG_FRAMES = round(BACKLOG_S / FRAME_S)
+FAREWELL_S = 2.0
+"""How long the agent may take to answer our `stop`."""
+
+
+class Connection(Interface):
+    """See `socket.Socket`."""
+
+    def send(self, message: str | bytes) -> None: ...
+
+    def receive(self) -> bytes | None: ...
+
+    def close(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+Connect = Callable[[Request], Connection]
+
+
+class _Orders(NamedTuple):
+    """Messages to send as soon as there is a connection that takes them."""
+
+    messages: list[str]
+
+
+class _Ready(NamedTuple):
+    """The agent takes sound on this connection from now on."""
+
+    connection: Connection
+
+
+class _Lost(NamedTuple):
+    """There is no connection any more."""
+
+
+class Session:
+    """Ends with exactly one `SessionEnded` or `SessionRefused`, unless it is closed from our side before."""
+
+    def __init__(
+        self,
+        number: int,
+        protocol: Protocol,
+        first_reply: int,
+        feed: Callable[[int, bytes], None],
+        post: Callable[[Event], None],
+        *,
+        connect: Connect,
+    ) -> None:
+        self.number = number
+        self.replies = Replies(first_reply)
+        self._protocol = protocol
+        self._feed = feed
+        self._post = post
+        self._connect = connect
+        self._outbox: queue.SimpleQueue[bytes | _Orders | _Ready | _Lost] = queue.SimpleQueue()
+        self._connection: Connection | None = None
+        """Written by the receiving thread alone; `close` may abort it."""
+        self._ending = threading.Event()
+        self._reason = ""
+        """Why we end the session; written before `_ending` is set."""
+        self._malformed = 0
+        self._receiver = Worker("link-receive", self._receive, post)
+        self._sender = Worker("link-send", self._send, post)
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        self._receiver.start()
+        self._sender.start()
+
+    def hear(self, pcm: bytes) -> None:
+        """Send a frame, or keep it."""
+        if self._outbox.qsize() < _BACKLOG_FRAMES:
+            self._outbox.put(pcm)
+        else:
+            self._post(Dropped("link", 1))
+
+    def interrupt(self) -> None:
+        """Make the agent be quiet."""
+        self.replies.interrupt(time.monotonic())
+        self._outbox.put(_Orders(self._protocol.interrupt()))
+
+    def stop(self, reason: str) -> None:
+        """End in good form: the agent is told, and has `FAREWELL_S` to answer."""
+        if not self._ending.is_set():
+            self._reason = reason
+            self._ending.set()
+            self._outbox.put(_Orders(self._protocol.stop()))
+
+    def close(self) -> None:
+        """End at once."""
+        self._receiver.stopping.set()
+        self._ending.set()
+        if (connection := self._connection) is not None:
+            connection.abort()
+        stop_all((self._receiver, self._sender))
+
+    # --- the receiving thread -----------------------------------------------------------------------------------------
+
+    def _receive(self, stopping: threading.Event) -> None:
+        last = self._live()
+        if self._malformed > 1:
+            log.warning("! %d messages of the agent could not be understood", self._malformed)
+        self._sender.stopping.set()
+        if not stopping.is_set():
+            stopping.set()  # a thread that has done its work has not died
+            self._post(last)
+
+    def _live(self) -> SessionEnded | SessionRefused:
+        """Converse, over one connection after the other, until it is over."""
+        attempt = 0
+        while True:
+            began = time.monotonic()
+            try:
+                ended = self._converse()
+                return SessionEnded(self.number, self._reason or ended.reason)
+            except RefusedError as error:
+                return SessionRefused(self.number, error.code, str(error))
+            except NetworkError as error:
+                attempt = 0 if time.monotonic() - began >= PROVEN_S else attempt
+                delay = delay_s(attempt, random.random())
+                attempt += 1
+                if not self._ending.is_set():
+                    log.log(logging.WARNING if attempt == 1 else logging.DEBUG, "x %s", error)
+                    self._post(ConnectionLost(self.number, delay, str(error)))
+            if self._ending.wait(delay):
+                return SessionEnded(self.number, self._reason)
+
+    def _converse(self) -> Ended:
+        """Converse over one connection.
+
+        Raises:
+            NetworkError: another connection may help.
+            RefusedError: it will not.
+        """
+        self._connection = connection = self._connect(self._protocol.request())
+        try:
+            for message in self._protocol.opening():
+                connection.send(message)
+            return self._listen(connection)
+        finally:
+            self._outbox.put(_Lost())
+            connection.close()
+
+    def _listen(self, connection: Connection) -> Ended:
+        ready, farewell = False, None
+        while True:
+            if self._ending.is_set():
+                now = time.monotonic()
+                farewell = farewell or now + FAREWELL_S
+                if now >= farewell or not ready:
+                    return Ended("no farewell")
+            try:
+                message = connection.receive()
+            except Closed as close:
+                return self._closed(close.code)
+            if message is None:
+                continue
+            for fact in self._understand(message):
+                if isinstance(fact, SessionReady) and not ready:
+                    ready = True
+                    self._outbox.put(_Ready(connection))
+                if isinstance(fact, Ended):
+                    return fact
+                self._pass_on(fact)
+
+    def _closed(self, code: int | None) -> Ended:
+        verdict = Ended("agent") if self._ending.is_set() else closed(code)
+        match verdict:
+            case Ended():
+                return verdict
+            case RefusedError():
+                raise verdict
+        raise NetworkError("connection_lost", f"The agent closed the connection (close code {code or 'none'}).")
+
+    def _understand(self, message: bytes) -> list[Fact]:
+        try:
+            return list(self._protocol.receive(message))
+        except MalformedError as error:
+            self._malformed += 1
+            if self._malformed == 1:
+                log.warning("< a message of the agent could not be understood: %s", error)
+                return [AgentErred(self.number, "malformed_message", f"The agent sent {error}.")]
+            return []
+
+    def _pass_on(self, fact: Fact) -> None:
+        match fact:
+            case Audio(pcm):
+                begins = self.replies.audio(time.monotonic()) if pcm else None
+                if begins:
+                    self._post(ReplyStarted(self.number, self.replies.number))
+                if begins is not None:
+                    self._feed(self.replies.number, pcm)
+            case Interrupted():
+                if self.replies.interrupted():
+                    self._post(AgentInterrupted(self.number, self.replies.number))
+            case Ended():
+                pass
+            case _:
+                self._post(fact)
+
+    # --- the sending thread -------------------------------------------------------------------------------------------
+
+    def _send(self, stopping: threading.Event) -> None:
+        backlog: deque[bytes] = deque(maxlen=_BACKLOG_FRAMES)
+        connection: Connection | None = None
+        first = True
+        dropped = 0
+        while not stopping.is_set():
+            try:
+                item = self._outbox.get(timeout=0.2)
+            except queue.Empty:
+                continue
+            try:
+                match item:
+                    case bytes():
+                        dropped += len(backlog) == backlog.maxlen
+                        backlog.append(item)
+                    case _Ready():
+                        connection, first = item.connection, True
+                    case _Lost():
+                        connection = None
+                    case _Orders(messages) if connection is not None:
+                        for message in messages:
+                            connection.send(message)
+                while connection is not None and backlog:
+                    connection.send(self._protocol.audio(backlog[0]))
+                    backlog.popleft()
+                    if first:
+                        first = False
+                        self._post(FirstAudioSent(self.number))
+            except NetworkError as error:
+                log.debug("x %s", error)
+                if connection is not None:
+                    connection.abort()  # wakes the receiving thread, which connects anew
+                connection = None
+            if dropped and (connection is not None or dropped >= 50):
+                self._post(Dropped("link", dropped))
+                dropped = 0

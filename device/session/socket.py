@@ -1,0 +1,153 @@
+"""A WebSocket whose every call has a limit, and whose failures are told apart by what can be done about them."""
+
+import contextlib
+import socket
+import ssl
+from typing import Any
+
+import websocket
+from websocket._abnf import frame_buffer
+
+from device.checks import public_url
+from device.errors import NetworkError, RefusedError
+from device.session.protocol import Request
+
+CONNECT_S = 5.0
+WAIT_S = 1.0
+"""Limit of one receive or send. A send that takes longer finds megabytes of the network's buffers full: it is broken."""
+LARGEST_MESSAGE = 4 * 1024 * 1024
+"""Bytes. Over a minute of speech as base64; a server that sends more is asked by close code 1009 to mend its ways."""
+
+
+class Closed(Exception):
+    """The other side closed the connection in good form, with a close code or without."""
+
+    def __init__(self, code: int | None) -> None:
+        super().__init__(f"close code {code}")
+        self.code = code
+
+
+class _BoundedFrames(frame_buffer):
+    """websocket-client believes every length a server announces; this refuses before it is read."""
+
+    def recv_length(self) -> None:
+        super().recv_length()
+        if self.length is not None and self.length > LARGEST_MESSAGE:
+            raise _too_large()
+
+
+class Socket:
+    """An open connection. One thread may send while another receives.
+
+    Raises:
+        NetworkError: it cannot be opened now.
+        RefusedError: the server does not want us, or is not who it should be.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self._parts = bytearray()
+        self._ws: Any = websocket.WebSocket(fire_cont_frame=True, skip_utf8_validation=True, enable_multithread=True)
+        self._ws.frame_buffer = _BoundedFrames(self._ws._recv, True)
+        self._ws.settimeout(CONNECT_S)
+        try:
+            self._ws.connect(
+                request.url, header=request.headers, redirect_limit=0
+            )
+        except Exception as error:
+            self.abort()
+            raise _connect_error(error, request) from None  # the original may quote the URL, and with it the key
+        self._ws.settimeout(WAIT_S)
+
+    def send(self, message: str | bytes) -> None:
+        """Send a message whole.
+
+        Raises:
+            NetworkError: it cannot be sent; part of it may be out, so the connection is of no more use.
+        """
+        try:
+            opcode = websocket.ABNF.OPCODE_TEXT if isinstance(message, str) else websocket.ABNF.OPCODE_BINARY
+            self._ws.send(message, opcode)
+        except (OSError, websocket.WebSocketException) as error:
+            raise _lost(error) from error
+
+    def receive(self) -> bytes | None:
+        """Wait for the next message; None when none came within `WAIT_S`.
+
+        Raises:
+            Closed: the other side has closed.
+            NetworkError: the connection is lost, or the other side does not speak WebSocket.
+        """
+        while True:
+            try:
+                opcode, frame = self._ws.recv_data_frame()
+            except websocket.WebSocketTimeoutException:
+                return None  # resumable: what has arrived of a frame is kept
+            except (OSError, websocket.WebSocketException) as error:
+                raise _lost(error) from error
+            if opcode == websocket.ABNF.OPCODE_CLOSE:
+                raise Closed(int.from_bytes(frame.data[:2], "big") if len(frame.data) >= 2 else None)
+            self._parts += frame.data
+            if len(self._parts) > LARGEST_MESSAGE:
+                raise _too_large()
+            if frame.fin:
+                message = bytes(self._parts)
+                self._parts.clear()
+                return message
+
+    def close(self, code: int = 1000) -> None:
+        """Say goodbye and close; never waits for the other side, never raises."""
+        with contextlib.suppress(OSError, websocket.WebSocketException, ValueError):  # it may be broken already
+            self._ws.send_close(code)
+        self.abort()
+
+    def abort(self) -> None:
+        """Close at once. A `receive` that waits in another thread returns."""
+        try:
+            self._ws.abort()
+        finally:
+            self._ws.shutdown()
+
+
+def _too_large() -> NetworkError:
+    return NetworkError("message_too_large", f"The agent sent a message of more than {LARGEST_MESSAGE >> 20} MiB.")
+
+
+def _lost(error: Exception) -> NetworkError:
+    return (
+        error if isinstance(error, NetworkError) else NetworkError("connection_lost", f"The connection broke: {error}.")
+    )
+
+
+def _connect_error(error: Exception, request: Request) -> NetworkError | RefusedError:
+    """What went wrong, in words that hold no part of the request but its public URL."""
+    where = public_url(request.url)
+    match error:
+        case websocket.WebSocketBadStatusException(status_code=status):
+            return _status_error(int(status), where)
+        case ssl.SSLCertVerificationError():
+            reason = error.verify_message
+            return RefusedError("tls_refused", f"{where} does not prove who it is ({reason}). Is the clock right?")
+        case ssl.SSLError():
+            return NetworkError("tls_failed", f"No encrypted connection to {where} ({error.reason}).")
+        case socket.gaierror():
+            return NetworkError("name_not_found", f"The name of {where} cannot be found. Is there a network?")
+        case ConnectionRefusedError():
+            return NetworkError("nobody_there", f"Nobody answers at {where}.")
+        case TimeoutError() | websocket.WebSocketTimeoutException():
+            return NetworkError("timeout", f"{where} does not answer.")
+        case OSError():
+            return NetworkError("no_network", f"No way to {where} ({error.strerror or 'network error'}).")
+    return NetworkError("not_a_websocket", f"What answers at {where} does not speak WebSocket.")
+
+
+def _status_error(status: int, where: str) -> NetworkError | RefusedError:
+    match status:
+        case 401 | 403:
+            return RefusedError("key_refused", f"{where} refuses the API key (HTTP {status}).")
+        case 402:
+            return RefusedError("no_credit", f"The account at {where} has no credit left (HTTP 402).")
+        case 404:
+            return RefusedError("not_found", f"There is no agent at {where} (HTTP 404). See agent.url.")
+        case 429 | 503:
+            return NetworkError("server_busy", f"{where} is busy (HTTP {status}).")
+    return NetworkError("server_fault", f"{where} answers HTTP {status}.")

@@ -1,0 +1,1 @@
+"""From chunks of a reply to the loudspeaker."""

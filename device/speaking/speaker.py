@@ -1,0 +1,219 @@
+"""The loudspeaker: a worker that writes a period of 20 ms after the other to the sound card, silence where there is nothing.
+
+The stream never stops: a DAC that sleeps swallows the first syllable, and some Pi drivers do not wake again.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from device.audio import FRAME_S, FULL_SCALE, LostTime, to_int16
+from device.config import Speaker as Settings
+from device.events import (
+    Chime,
+    Dropped,
+    Event,
+    PlaybackStarted,
+    PlaybackStopped,
+    PlayChime,
+    SetVolume,
+    StopChime,
+    StopPlayback,
+)
+from device.soundcard import PERIODS_A_SECOND, Stream
+from device.speaking import chimes
+from device.speaking.jitter import REPLY_RATE, JitterBuffer
+
+log = logging.getLogger(__name__)
+
+Order = StopPlayback | PlayChime | StopChime | SetVolume
+
+FADE_PART = 4
+"""What is cut off fades over this part of a period, 5 ms: a step in the wave is a click."""
+ROOM_S = 0.15
+"""How long a chime may go on sounding in the room."""
+_INBOX = 4096
+"""Chunks that may wait for the next period; with 20 ms chunks that is more than the jitter buffer holds in a minute."""
+
+
+class _Chunk(NamedTuple):
+    reply: int
+    pcm: bytes
+
+
+class Speaker:
+    """Plays what it is fed. `open_stream` opens the output (see `SoundCards.open_output`)."""
+
+    def __init__(self, settings: Settings, post: Callable[[Event], None], *, open_stream: Callable[[], Stream]) -> None:
+        self._post = post
+        self._open_stream = open_stream
+        self._inbox: queue.SimpleQueue[_Chunk | Order] = queue.SimpleQueue()
+        self._buffer = JitterBuffer(settings.jitter_ms / 1000)
+        self._chimes_on = settings.chimes
+        self._stopped = 0
+        """Replies up to this one are not to be heard."""
+        self._stop: StopPlayback | None = None
+        """Takes effect with the next period."""
+        self._audible = False
+        """A `PlaybackStarted` was posted that is owed its `PlaybackStopped`."""
+        self._gaps = 0
+        """Gaps of the jitter buffer that were reported."""
+        self._chime = np.zeros(0, np.float32)
+        self._gain = self._target = _gain(settings.volume)
+        self.latency_s: float | None = None
+        """From writing a sample to hearing it, as far as the driver knows; None until the stream is open."""
+
+    def feed(self, reply: int, pcm: bytes) -> None:
+        """Play `pcm` (s16le, mono, 24 kHz, an even number of bytes) of `reply`. Never blocks."""
+        if self._inbox.qsize() < _INBOX:
+            self._inbox.put(_Chunk(reply, pcm))
+        else:
+            self._post(Dropped("speaker", 1))
+
+    def order(self, order: Order) -> None:
+        """Carry out `order` with the next period."""
+        self._inbox.put(order)
+
+    def masking_s(self, chime: Chime) -> float:
+        """For how long from now the microphone may hear `chime`."""
+        if not self._chimes_on:
+            return 0.0
+        return chimes.length_s(chime) + (self.latency_s or 0.0) + 2 * FRAME_S + ROOM_S
+
+    def work(self, stopping: threading.Event) -> None:
+        """Play until told to stop.
+
+        Raises:
+            HardwareError: the device cannot be opened, or is gone.
+        """
+        stream = self._open_stream()
+        log.info("= speaker %r at %d Hz, %d channels", stream.name, stream.rate, stream.channels)
+        self.latency_s = stream.latency_s
+        voice = _Voice(self._buffer, stream.rate)
+        silence = bytes(stream.period * stream.channels * 2)
+        lost = LostTime(FRAME_S)
+        try:
+            while not stopping.is_set():
+                self._take_orders(stream.rate)
+                samples = self._next_period(voice, stream.period)
+                block = silence if samples is None else _interleave(samples, stream.channels)
+                if self._stop is not None:  # with the fade the reply is over: say so now, not 15 ms later
+                    fade = stream.period // FADE_PART * stream.channels * 2
+                    stream.write(block[:fade])
+                    self._report()
+                    block = block[fade:]
+                stream.write(block)
+                self._report()
+                if frames := lost.tick(time.monotonic()):
+                    self._post(Dropped("speaker", frames))
+        finally:
+            stream.close()
+
+    def _take_orders(self, rate: int) -> None:
+        while True:
+            try:
+                item = self._inbox.get_nowait()
+            except queue.Empty:
+                return
+            match item:
+                case _Chunk(reply, pcm) if reply > self._stopped:
+                    if dropped := self._buffer.push(reply, pcm):
+                        self._post(Dropped("jitter_buffer", dropped))
+                case StopPlayback(reply):
+                    self._stopped = max(self._stopped, reply)
+                    self._stop = item
+                case PlayChime(chime) if self._chimes_on:
+                    self._chime = chimes.render(chime, rate)
+                case StopChime():
+                    self._chime = self._chime[: rate // PERIODS_A_SECOND // FADE_PART]
+                    _fade_out(self._chime, len(self._chime))
+                case SetVolume(percent):
+                    self._target = _gain(percent)
+
+    def _next_period(self, voice: "_Voice", period: int) -> np.ndarray | None:
+        """The next period as float32, shape (period,); None for silence."""
+        samples = voice.period(period)
+        if self._stop is not None:
+            if samples is not None and self._buffer.reply <= self._stop.reply:
+                _fade_out(samples, period // FADE_PART)
+            voice.drop(self._stop.reply)
+        if len(self._chime):
+            chime, self._chime = self._chime[:period], self._chime[period:]
+            samples = np.zeros(period, np.float32) if samples is None else samples
+            samples[: len(chime)] += chime
+        if samples is not None:
+            steady = self._gain == self._target
+            samples *= self._gain if steady else np.linspace(self._gain, self._target, period, dtype=np.float32)
+        self._gain = self._target
+        return samples
+
+    def _report(self) -> None:
+        """Say what became true with the period that was just written."""
+        stop, self._stop = self._stop, None
+        if self._audible and not self._buffer.playing:
+            self._audible = False
+            number = max(self._buffer.reply, stop.reply) if stop else self._buffer.reply
+            self._post(PlaybackStopped(number, stop.reason if stop else "drained"))
+        elif not self._audible and self._buffer.playing:
+            self._audible = True
+            self._post(PlaybackStarted(self._buffer.reply))
+        if self._buffer.gaps > self._gaps:
+            self._post(Dropped("jitter_buffer_gap", self._buffer.gaps - self._gaps))
+            self._gaps = self._buffer.gaps
+
+
+class _Voice:
+    """Periods of the reply at the card's rate."""
+
+    def __init__(self, buffer: JitterBuffer, rate: int) -> None:
+        self._buffer = buffer
+        self._ratio = rate / REPLY_RATE
+        self._ready = np.zeros(0, np.float32)
+        self._resampler = None
+        if rate != REPLY_RATE:
+            import samplerate
+
+            self._resampler = samplerate.Resampler("sinc_fastest", channels=1)
+
+    def period(self, length: int) -> np.ndarray | None:
+        """`length` samples (float32 of -1..1), None while the reply is silent."""
+        while len(self._ready) < length:
+            samples = self._buffer.pull()
+            if samples is None:
+                break
+            sound = samples.astype(np.float32) / FULL_SCALE
+            if self._resampler is not None:
+                sound = self._resampler.process(sound, self._ratio)
+            self._ready = np.concatenate((self._ready, sound))
+        if not len(self._ready):
+            return None
+        period = np.zeros(length, np.float32)
+        now, self._ready = self._ready[:length], self._ready[length:]
+        period[: len(now)] = now
+        return period
+
+    def drop(self, reply: int) -> None:
+        """Forget what is to come of the replies up to number `reply`."""
+        if self._buffer.reply <= reply:
+            self._ready = self._ready[:0]
+            self._buffer.drop(reply)
+
+
+def _fade_out(samples: np.ndarray, length: int) -> None:
+    """Let `samples` fade to silence within `length`, in place."""
+    samples[:length] *= np.linspace(1, 0, length, dtype=np.float32)
+    samples[length:] = 0
+
+
+def _gain(percent: int) -> float:
+    """Loudness is heard in ratios: half the volume is a quarter of the amplitude, -12 dB."""
+    return (percent / 100) ** 2
+
+
+def _interleave(samples: np.ndarray, channels: int) -> bytes:
+    return np.repeat(to_int16(samples), channels).tobytes()

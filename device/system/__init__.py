@@ -1,0 +1,1 @@
+"""What ties the process to the system it runs on."""

@@ -1,0 +1,54 @@
+"""What this process is to its machine: alone, and quiet."""
+
+import fcntl
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from device.errors import HardwareError
+
+
+@contextmanager
+def alone(environ: Mapping[str, str] = os.environ) -> Iterator[None]:
+    """Hold the lock that a second speaker of this user finds taken. It is the kernel's: it goes with the process.
+
+    Raises:
+        HardwareError: another one runs.
+    """
+    # systemd's RuntimeDirectory=, a login's, or for want of both the one of all users
+    folder = environ.get("RUNTIME_DIRECTORY") or environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+    path = Path(folder) / f"earshot-{os.getuid()}.lock"
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise HardwareError(f"The lock file {path} cannot be opened: {error.strerror}.") from None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        pid = os.read(fd, 20).decode("ascii", "replace").strip() or "unknown"
+        os.close(fd)
+        raise HardwareError(
+            f"Earshot runs already (process {pid}). Stop that one first, or see what it says: systemctl status earshot"
+        ) from None
+    try:
+        os.ftruncate(fd, 0)
+        os.write(fd, f"{os.getpid()}\n".encode())
+        yield
+    finally:
+        os.close(fd)
+
+
+def quiet_libraries() -> None:
+    """Keep what C libraries print out of the log, for good: ALSA and PortAudio complain of every PCM they try.
+
+    They write to file descriptor 2; Python goes on with a copy of it.
+    """
+    sys.stderr.flush()
+    copy = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    sys.stderr = os.fdopen(copy, "w", buffering=1, errors="backslashreplace")
