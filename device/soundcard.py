@@ -64,6 +64,10 @@ class Stream:
         except OSError as error:
             raise HardwareError(f"The speaker {self.name!r} is gone ({error}). Is it still plugged in?") from error
 
+    def has_room(self) -> bool:
+        """Whether a period can be written without waiting."""
+        return bool(self._stream.get_write_available() >= self.period)
+
     def close(self) -> None:
         """Give the device back."""
         self._stream.close()

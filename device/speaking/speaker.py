@@ -35,6 +35,8 @@ Order = StopPlayback | PlayChime | StopChime | SetVolume
 
 FADE_PART = 4
 """What is cut off fades over this part of a period, 5 ms: a step in the wave is a click."""
+MARGIN_S = 0.003
+"""A period is handed over this long before the card has room for it. The card holds two: 20 ms more are in hand."""
 ROOM_S = 0.15
 """How long a chime may go on sounding in the room."""
 _INBOX = 4096
@@ -99,41 +101,48 @@ class Speaker:
         lost = LostTime(FRAME_S)
         try:
             while not stopping.is_set():
-                self._take_orders(stream.rate)
+                self._take_orders(stream)
                 samples = self._next_period(voice, stream.period)
-                block = silence if samples is None else _interleave(samples, stream.channels)
-                if self._stop is not None:  # with the fade the reply is over: say so now, not 15 ms later
-                    fade = stream.period // FADE_PART * stream.channels * 2
-                    stream.write(block[:fade])
-                    self._report()
-                    block = block[fade:]
-                stream.write(block)
-                self._report()
+                self._write(stream, silence if samples is None else _interleave(samples, stream.channels))
                 if frames := lost.tick(time.monotonic()):
                     self._post(Dropped("speaker", frames))
         finally:
             stream.close()
 
-    def _take_orders(self, rate: int) -> None:
+    def _take_orders(self, stream: Stream) -> None:
+        """Take what comes until the card has room for a period: what is decided late can be changed until then."""
+        until = time.monotonic() + (0.0 if stream.has_room() else FRAME_S - MARGIN_S)
         while True:
+            wait = until - time.monotonic()
             try:
-                item = self._inbox.get_nowait()
+                self._take(self._inbox.get(block=wait > 0, timeout=max(0.0, wait)), stream.rate)
             except queue.Empty:
                 return
-            match item:
-                case _Chunk(reply, pcm) if reply > self._stopped:
-                    if dropped := self._buffer.push(reply, pcm):
-                        self._post(Dropped("jitter_buffer", dropped))
-                case StopPlayback(reply):
-                    self._stopped = max(self._stopped, reply)
-                    self._stop = item
-                case PlayChime(chime) if self._chimes_on:
-                    self._chime = chimes.render(chime, rate)
-                case StopChime():
-                    self._chime = self._chime[: rate // PERIODS_A_SECOND // FADE_PART]
-                    _fade_out(self._chime, len(self._chime))
-                case SetVolume(percent):
-                    self._target = _gain(percent)
+
+    def _take(self, item: _Chunk | Order, rate: int) -> None:
+        match item:
+            case _Chunk(reply, pcm) if reply > self._stopped:
+                if dropped := self._buffer.push(reply, pcm):
+                    self._post(Dropped("jitter_buffer", dropped))
+            case StopPlayback(reply):
+                self._stopped = max(self._stopped, reply)
+                self._stop = item
+            case PlayChime(chime) if self._chimes_on:
+                self._chime = chimes.render(chime, rate)
+            case StopChime():
+                self._chime = self._chime[: rate // PERIODS_A_SECOND // FADE_PART]
+                _fade_out(self._chime, len(self._chime))
+            case SetVolume(percent):
+                self._target = _gain(percent)
+
+    def _write(self, stream: Stream, block: bytes) -> None:
+        if self._stop is not None:  # with the fade the reply is over: say so now, not 15 ms later
+            fade = stream.period // FADE_PART * stream.channels * 2
+            stream.write(block[:fade])
+            self._report()
+            block = block[fade:]
+        stream.write(block)
+        self._report()
 
     def _next_period(self, voice: "_Voice", period: int) -> np.ndarray | None:
         """The next period as float32, shape (period,); None for silence."""
