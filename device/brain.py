@@ -23,9 +23,12 @@ FAREWELL_S = 2.0
 NOTICE_S = 10.0
 """How long the light shows why a session could not be had."""
 CHIME_WINDOW_S = 1.0
-"""Who has fallen silent within this time of the wake word waits for a sign: the chime. Who speaks on is not disturbed."""
+"""Who falls silent within this time of the wake word waits for a sign: the chime. Who speaks on is not disturbed, and
+who pressed the button needs none: while a chime sounds, the agent does not hear the room."""
 RING_EVERY_S, RINGS = 3.0, 20
 """A timer rings this often, this many times, unless the button is pressed or a wake word heard."""
+MOST_TIMERS, MOST_TOOLS = 50, 16
+"""An agent that names more is broken: the oldest are forgotten."""
 
 
 class Phase(StrEnum):
@@ -123,7 +126,7 @@ def _decide(state: State, event: Event, now: float) -> Step:
         case e.DeadlinePassed():
             return _deadline(state, now)
         case e.TimerSet(name=name, in_s=in_s):
-            return replace(state, timers=(*_timers_but(state, name), Timer(name, now + in_s))), ()
+            return replace(state, timers=(*_timers_but(state, name), Timer(name, now + in_s))[-MOST_TIMERS:]), ()
         case e.TimerCancelled(name=name):
             return replace(state, timers=_timers_but(state, name)), ()
         case e.VolumeAsked(to=to, by=by):
@@ -152,7 +155,7 @@ def _by_session(state: State, event: Event, now: float) -> Step:
         case e.AgentInterrupted(reply=reply):
             return replace(state, tools=()), (e.StopPlayback(reply, "interrupted"),)
         case e.ToolCalled(tool=tool, status="started"):
-            return replace(state, tools=(*_tools_but(state, tool), tool)), ()
+            return replace(state, tools=(*_tools_but(state, tool), tool)[-MOST_TOOLS:]), ()
         case e.ToolCalled(tool=tool):
             return replace(state, tools=_tools_but(state, tool)), ()
         case e.ConnectionLost() if state.phase in CONVERSING:
@@ -204,11 +207,9 @@ def _by_speaker(state: State, event: e.PlaybackStarted | e.PlaybackStopped, now:
             state = replace(state, playing=reply)
         case e.PlaybackStopped(reply=reply) if reply >= state.playing:
             state = replace(state, playing=0)
-    before = state.phase
-    if before not in CONVERSING or before is _conversing(state):
-        return state, ()
-    state = replace(state, phase=_conversing(state))
-    if not state.settings.half_duplex:
+    if state.phase in CONVERSING:
+        state = replace(state, phase=_conversing(state))
+    if not state.settings.half_duplex or state.phase not in (Phase.CONNECTING, *CONVERSING):
         return state, ()
     return state, (e.CloseEar(),) if state.playing else (e.OpenEar(state.session, now, speaking=False),)
 
@@ -250,9 +251,8 @@ def _connect(state: State, now: float, *, since: float, heard: bool) -> Step:
         session_until=None,
         chime_until=now + CHIME_WINDOW_S if heard else None,
     )
-    chime = () if heard else _chime(Chime.WAKE)
     leftover = _silence(state, "stopped") if state.playing else ()
-    return state, (*leftover, e.StartSession(state.session), e.OpenEar(state.session, since, speaking=heard), *chime)
+    return state, (*leftover, e.StartSession(state.session), e.OpenEar(state.session, since, speaking=heard))
 
 
 def _fell_silent(state: State, now: float) -> Step:
@@ -267,7 +267,9 @@ def _interrupt(state: State, by: By) -> Step:
 
 def _close(state: State, reason: str, now: float) -> Step:
     """End the session in good form."""
-    closing = replace(state, phase=Phase.CLOSING, phase_until=now + FAREWELL_S, session_until=None, tools=())
+    closing = replace(
+        state, phase=Phase.CLOSING, phase_until=now + FAREWELL_S, session_until=None, chime_until=None, tools=()
+    )
     return closing, (e.CloseEar(), *_silence(state, "stopped"), e.StopSession(reason), *_chime(Chime.END))
 
 

@@ -85,16 +85,19 @@ class Ear:
             match item:
                 case Frame():
                     self._take(item)
-                case OpenEar(session, since, speaking):
-                    self._speech.reset(speaking=speaking)
-                    self._session = session
-                    for frame in self._ring:
-                        if frame.t >= since:
-                            self._forward(session, frame)
+                case OpenEar(session) if session != self._session:
+                    self._begin(item)
                 case CloseEar():
                     self._session = None
                 case _Mask():
                     self._masks.append(item)
+
+    def _begin(self, order: OpenEar) -> None:
+        self._speech.reset(speaking=order.speaking)
+        self._session = order.session
+        for frame in self._ring:
+            if frame.t >= order.since:
+                self._forward(order.session, frame)
 
     def _take(self, frame: Frame) -> None:
         self._ring.append(frame)

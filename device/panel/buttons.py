@@ -33,7 +33,7 @@ def open_button(panel: Panel, post: Callable[[Event], None], pin_factory: Any = 
     factory = find_factory(pin_factory)
     with claimed(factory, "panel.button", (panel.button,)):
         button = gpiozero.Button(
-            panel.button, pull_up=False, hold_time=HOLD_S, bounce_time=BOUNCE_S, pin_factory=factory
+            panel.button, pull_up=True, hold_time=HOLD_S, bounce_time=BOUNCE_S, pin_factory=factory
         )
     button.when_pressed = lambda: post(ButtonPressed())
     button.when_held = lambda: post(ButtonHeld())

@@ -37,7 +37,7 @@ def find_factory(given: Any = None) -> Any:
         except Exception as error:  # each library has errors of its own
             # The first is lgpio's, the one that works on every Pi.
             reason = str(fallbacks[0].message).removeprefix("Falling back from ") if fallbacks else error
-            raise NoGpio(f"no GPIO pins can be used on this machine ({reason})") from None
+            raise NoGpio(f"no GPIO pins can be used on this machine ({reason}).") from None
     return Device.pin_factory
 
 

@@ -26,8 +26,7 @@ class Lights:
     def close(self) -> None:
         """Lamps off, pins free."""
         if not self._device.closed:
-            self._device.source = None
-            self._device.off()
+            self._device.source = None  # gpiozero's RGBLED gives up its pins before it ends the thread that sets them
             self._device.close()
 
 

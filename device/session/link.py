@@ -1,5 +1,6 @@
 """The link: the present session with the agent, if there is one, and the orders to it."""
 
+import itertools
 from collections.abc import Callable
 
 from device.events import Event
@@ -26,13 +27,14 @@ class Link:
         self._post = post
         self._connect = connect
         self._session: Session | None = None
-        self._last_reply = 0
+        self._replies = itertools.count(1)
 
     def start(self, number: int) -> None:
         """Begin session `number`; one that is still saying goodbye is cut short."""
-        self.close()
+        if self._session is not None:
+            self._session.abandon()
         protocol = self._make_protocol(number)
-        self._session = Session(number, protocol, self._last_reply + 1, self._feed, self._post, connect=self._connect)
+        self._session = Session(number, protocol, self._replies, self._feed, self._post, connect=self._connect)
         self._session.start()
 
     def hear(self, session: int, pcm: bytes) -> None:
@@ -52,8 +54,8 @@ class Link:
             self._session.stop(reason)
 
     def close(self) -> None:
-        """End the session at once, and its threads with it."""
+        """End the session at once, and wait for its threads; for when the speaker stops."""
         if self._session is not None:
-            self._session.close()
-            self._last_reply = self._session.replies.number
+            self._session.abandon()
+            self._session.join()
             self._session = None

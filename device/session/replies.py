@@ -5,6 +5,8 @@ network, and after an interruption. What was on its way when we interrupted stil
 dropped until the agent confirms the interruption, or has been silent for a moment.
 """
 
+from collections.abc import Iterator
+
 PAUSE_S = 1.0
 """Audio after this much silence of the network begins a new reply."""
 LATE_S = 0.6
@@ -12,11 +14,12 @@ LATE_S = 0.6
 
 
 class Replies:
-    """Numbers the replies of one session, from `first` on."""
+    """Numbers the replies of one session; `numbers` never gives the same one twice, whatever the session."""
 
-    def __init__(self, first: int) -> None:
-        self.number = first - 1
-        """The newest reply."""
+    def __init__(self, numbers: Iterator[int]) -> None:
+        self._numbers = numbers
+        self.number = 0
+        """The newest reply; 0 before the first."""
         self._heard_at: float | None = None
         """When audio of it came last; None: the next audio begins another."""
         self._dropping_since: float | None = None
@@ -30,7 +33,8 @@ class Replies:
                 return None
             self._dropping_since = None
         begins = self._heard_at is None or now - self._heard_at > PAUSE_S
-        self.number += begins
+        if begins:
+            self.number = next(self._numbers)
         self._heard_at = now
         return begins
 

@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 from typing import Protocol as Interface
 
@@ -75,27 +75,27 @@ class _Lost(NamedTuple):
 
 
 class Session:
-    """Ends with exactly one `SessionEnded` or `SessionRefused`, unless it is closed from our side before."""
+    """Ends with exactly one `SessionEnded` or `SessionRefused`, unless it is abandoned before."""
 
     def __init__(
         self,
         number: int,
         protocol: Protocol,
-        first_reply: int,
+        numbers: Iterator[int],
         feed: Callable[[int, bytes], None],
         post: Callable[[Event], None],
         *,
         connect: Connect,
     ) -> None:
         self.number = number
-        self.replies = Replies(first_reply)
+        self.replies = Replies(numbers)
         self._protocol = protocol
         self._feed = feed
         self._post = post
         self._connect = connect
         self._outbox: queue.SimpleQueue[bytes | _Orders | _Ready | _Lost] = queue.SimpleQueue()
         self._connection: Connection | None = None
-        """Written by the receiving thread alone; `close` may abort it."""
+        """Written by the receiving thread alone; `abandon` may abort it."""
         self._ending = threading.Event()
         self._reason = ""
         """Why we end the session; written before `_ending` is set."""
@@ -127,12 +127,17 @@ class Session:
             self._ending.set()
             self._outbox.put(_Orders(self._protocol.stop()))
 
-    def close(self) -> None:
-        """End at once."""
-        self._receiver.stopping.set()
+    def abandon(self) -> None:
+        """End at once, without a last event and without waiting; a thread that is just connecting ends when that ends."""
+        for worker in (self._receiver, self._sender):
+            worker.stopping.set()
         self._ending.set()
+        self._outbox.put(_Lost())  # wakes the sending thread
         if (connection := self._connection) is not None:
             connection.abort()
+
+    def join(self) -> None:
+        """Wait for the threads."""
         stop_all((self._receiver, self._sender))
 
     # --- the receiving thread -----------------------------------------------------------------------------------------
@@ -188,7 +193,7 @@ class Session:
             if self._ending.is_set():
                 now = time.monotonic()
                 farewell = farewell or now + FAREWELL_S
-                if now >= farewell or not ready:
+                if now >= farewell or not ready or self._receiver.stopping.is_set():
                     return Ended("no farewell")
             try:
                 message = connection.receive()

@@ -50,9 +50,7 @@ class Socket:
         self._ws.frame_buffer = _BoundedFrames(self._ws._recv, True)
         self._ws.settimeout(CONNECT_S)
         try:
-            self._ws.connect(
-                request.url, header=request.headers, redirect_limit=0
-            )
+            self._ws.connect(request.url, header=request.headers, redirect_limit=0)
         except Exception as error:
             self.abort()
             raise _connect_error(error, request) from None  # the original may quote the URL, and with it the key

@@ -1,0 +1,490 @@
+"""Every decision: the table of all events in all situations, what must always hold, and conversations told as stories."""
+
+import itertools
+import typing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from device import brain, events
+from device.brain import CONVERSING, RESTING, Phase, State, Timer, step
+from device.config import Conversation
+from device.events import (
+    AgentErred,
+    AgentInterrupted,
+    ButtonHeld,
+    ButtonPressed,
+    ButtonReleased,
+    By,
+    Chime,
+    Cited,
+    CloseEar,
+    CloseMicrophone,
+    ConnectionLost,
+    DeadlinePassed,
+    Dropped,
+    Exit,
+    FirstAudioSent,
+    InterruptAgent,
+    OpenEar,
+    OpenMicrophone,
+    PlaybackStarted,
+    PlaybackStopped,
+    PlayChime,
+    ReplyStarted,
+    SessionEnded,
+    SessionReady,
+    SessionRefused,
+    SessionStarted,
+    SetVolume,
+    SpeechEnded,
+    SpeechStarted,
+    StartSession,
+    StopAsked,
+    StopChime,
+    StopPlayback,
+    StopSession,
+    TimerCancelled,
+    TimerSet,
+    ToolCalled,
+    Transcribed,
+    VolumeAsked,
+    WakeHeard,
+    WorkerDied,
+)
+from device.panel.look import Look, look
+
+GOLDEN = Path(__file__).with_name("brain_table.txt")
+NOW = 1000.0
+
+IN_SESSION = State(phase=Phase.LISTENING, session=3, session_until=NOW + 500, quiet_until=NOW + 5, reply=7)
+SITUATIONS = {
+    "idle": State(session=3),
+    "idle, playing on": State(session=3, reply=7, playing=7),
+    "idle, muted": State(session=3, muted=True),
+    "idle, ringing": State(session=3, timers=(Timer("tea", NOW + 2, rings=19),)),
+    "connecting": State(phase=Phase.CONNECTING, session=3, phase_until=NOW + 9, someone_speaks=True),
+    "reconnecting": replace(IN_SESSION, phase=Phase.CONNECTING, phase_until=NOW + 29, quiet_until=None, playing=7),
+    "listening": IN_SESSION,
+    "listening, tool": replace(IN_SESSION, tools=("search",), quiet_until=None),
+    "speaking": replace(IN_SESSION, phase=Phase.SPEAKING, playing=7, quiet_until=None),
+    "closing": State(phase=Phase.CLOSING, session=3, phase_until=NOW + 1, reply=7),
+    "leaving": State(phase=Phase.CLOSING, session=3, phase_until=NOW + 1, exit_code=0),
+    "offline": State(phase=Phase.OFFLINE, session=3, phase_until=NOW + 9),
+    "error": State(phase=Phase.ERROR, session=3, phase_until=NOW + 9),
+}
+EVENTS = (
+    WakeHeard("hey_jarvis", 0.9, NOW - 0.01),
+    SpeechStarted(),
+    SpeechEnded(),
+    ButtonPressed(),
+    ButtonHeld(),
+    ButtonReleased(),
+    SessionStarted(3, "s", "c"),
+    SessionReady(3),
+    FirstAudioSent(3),
+    ReplyStarted(3, 8),
+    ToolCalled(3, "search", "started"),
+    ToolCalled(3, "search", "failed"),
+    Transcribed(3, "user", "hello"),
+    Cited(3, 2),
+    AgentInterrupted(3, 7),
+    AgentErred(3, "odd", "Odd."),
+    VolumeAsked(3, by=-70),
+    TimerSet(3, "egg", 300.0),
+    TimerCancelled(3, "tea"),
+    ConnectionLost(3, 0.5, "gone"),
+    SessionRefused(3, "key_refused", "No."),
+    SessionEnded(3, "agent"),
+    PlaybackStarted(8),
+    PlaybackStopped(7, "drained"),
+    WorkerDied("ear", "broken"),
+    Dropped("ear", 3),
+    StopAsked(),
+    DeadlinePassed(),
+)
+
+
+def run(state: State, *happened: events.Event | tuple[events.Event, float]) -> tuple[State, list[events.Effect]]:
+    """The state after all that happened (at NOW, or at a time given with it), and the effects of it all."""
+    effects: list[events.Effect] = []
+    for item in happened:
+        event, now = item if isinstance(item, tuple) else (item, NOW)
+        state, more = step(state, event, now)
+        effects += more
+    return state, effects
+
+
+# --- the table ------------------------------------------------------------------------------------------------------
+
+
+def told(state: State, event: events.Event) -> str:
+    after, effects = step(state, event, NOW)
+    changed = [
+        f"{name}={getattr(after, name)!r}"
+        for name in State.__dataclass_fields__
+        if getattr(after, name) != getattr(state, name) and name not in ("settings", "phase")
+    ]
+    parts = [f"-> {after.phase}"] if after.phase is not state.phase else []
+    return "; ".join(parts + changed + [repr(effect) for effect in effects]) or "."
+
+
+def test_the_table_of_all_decisions_is_the_one_that_was_reviewed():
+    lines = []
+    for (situation, state), event in itertools.product(SITUATIONS.items(), EVENTS):
+        lines.append(f"{situation} + {event!r}\n    {told(state, event)}")
+    table = "\n".join(lines) + "\n"
+    # To review a change: delete the file, run this test, and read the difference.
+    if not GOLDEN.exists():
+        GOLDEN.write_text(table)
+        pytest.fail(f"{GOLDEN.name} was missing and has been written; review it")
+
+    assert table == GOLDEN.read_text()
+
+
+def test_the_table_covers_every_event():
+    assert {type(event) for event in EVENTS} == set(typing.get_args(events.Event))
+
+
+@pytest.mark.parametrize("event", [event for event in EVENTS if hasattr(event, "session")], ids=repr)
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_a_fact_about_another_session_means_nothing(situation, event):
+    state = replace(SITUATIONS[situation], session=4)
+
+    assert step(state, event, NOW) == (state, ())
+
+
+# --- what always holds ----------------------------------------------------------------------------------------------
+
+
+def check(state: State, now: float) -> None:
+    if state.phase in (Phase.CONNECTING, Phase.CLOSING, Phase.OFFLINE, Phase.ERROR):
+        assert state.phase_until is not None, "a phase that people wait in has an end"
+    if state.phase in CONVERSING:
+        assert state.session_until is not None, "a session costs money: it has an end"
+    if state.phase is Phase.LISTENING and not state.someone_speaks and not state.tools:
+        assert state.quiet_until is not None
+    if state.phase in RESTING:
+        assert state.session_until is None and state.quiet_until is None and not state.tools
+    assert (state.phase is Phase.SPEAKING) == (state.phase in CONVERSING and state.playing > 0)
+    assert 0 <= state.volume <= 100
+    assert len(state.timers) <= brain.MOST_TIMERS and len(state.tools) <= brain.MOST_TOOLS
+
+
+class World:
+    """What the effects do to the rest of the speaker, as far as the invariants speak of it."""
+
+    def __init__(self) -> None:
+        self.ear: int | None = None
+        self.sessions = 0
+        self.microphone = True
+        self.exits = 0
+
+    def take(self, effects: tuple[events.Effect, ...]) -> None:
+        for effect in effects:
+            match effect:
+                case OpenEar(session):
+                    assert self.microphone, "muted opens no ear"
+                    assert session == self.sessions, "the ear is opened for the session there is"
+                    self.ear = session
+                case CloseEar():
+                    self.ear = None
+                case StartSession(session):
+                    assert session == self.sessions + 1
+                    self.sessions = session
+                case CloseMicrophone():
+                    assert self.microphone
+                    self.microphone = False
+                case OpenMicrophone():
+                    assert not self.microphone
+                    self.microphone = True
+                case Exit():
+                    self.exits += 1
+
+
+some_event = st.one_of(
+    st.sampled_from(EVENTS),
+    st.builds(PlaybackStarted, st.integers(1, 12)),
+    st.builds(PlaybackStopped, st.integers(1, 12), st.sampled_from(["drained", "interrupted"])),
+    st.builds(ToolCalled, st.just(0), st.sampled_from("abc"), st.sampled_from(["started", "completed"])),
+    st.builds(TimerSet, st.just(0), st.sampled_from("abc"), st.floats(0.1, 1000)),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(st.tuples(some_event, st.floats(0, 20)), max_size=60),
+    st.sampled_from(["wake_word", "button"]),
+    st.booleans(),
+)
+def test_whatever_happens_in_whatever_order_the_invariants_hold(story, barge_in, half_duplex):
+    state, world, now = State(Conversation(barge_in=barge_in, half_duplex=half_duplex)), World(), NOW
+    for event, wait in story:
+        if hasattr(event, "session"):
+            event = replace(event, session=state.session)
+        arrives = now + wait
+        while state.deadline is not None and state.deadline <= arrives:
+            now = max(now, state.deadline)
+            before = state
+            state, effects = step(state, DeadlinePassed(), now)
+            assert state != before, "a deadline that has passed is dealt with"
+            world.take(effects)
+            check(state, now)
+        now = arrives
+        state, effects = step(state, event, now)
+        world.take(effects)
+        check(state, now)
+        if world.exits:
+            assert state.exit_code is not None
+            return
+        listens = state.phase in (Phase.CONNECTING, *CONVERSING) and not (half_duplex and state.playing)
+        if not half_duplex:
+            assert (world.ear == state.session) == listens, "the ear is open exactly while a session is on"
+        elif listens and state.phase in CONVERSING:
+            assert world.ear == state.session, "half duplex never leaves it deaf"
+        assert world.microphone != state.muted
+
+
+@given(st.lists(some_event, max_size=20))
+def test_it_leaves_within_two_seconds_of_being_told(story):
+    state = State()
+    for event in story:
+        state, _ = step(state, replace(event, session=state.session) if hasattr(event, "session") else event, NOW)
+    if state.exit_code is not None:
+        return
+
+    state, effects = step(state, StopAsked(), NOW)
+    if Exit(0) not in effects:
+        assert state.phase is Phase.CLOSING and state.phase_until is not None and state.phase_until <= NOW + 2
+        state, effects = run_deadlines(state, NOW + 2)
+    assert Exit(0) in effects
+
+
+def run_deadlines(state: State, until: float) -> tuple[State, list[events.Effect]]:
+    effects: list[events.Effect] = []
+    while state.deadline is not None and state.deadline <= until:
+        state, more = step(state, DeadlinePassed(), max(NOW, state.deadline))
+        effects += more
+        if any(isinstance(effect, Exit) for effect in more):
+            break
+    return state, effects
+
+
+# --- conversations --------------------------------------------------------------------------------------------------
+
+
+def test_the_wake_word_opens_a_session_with_what_was_said_just_before_it_was_heard():
+    state, effects = run(State(preroll_s=0.5), WakeHeard("hey_jarvis", 0.9, NOW - 0.1))
+
+    assert effects == [StartSession(1), OpenEar(1, NOW - 0.6, speaking=True)]
+    assert state.phase is Phase.CONNECTING
+
+
+def test_who_speaks_on_after_the_wake_word_is_not_disturbed_by_a_chime():
+    _, effects = run(State(), WakeHeard("w", 0.9, NOW), SessionReady(1), (SpeechEnded(), NOW + 2.0))
+
+    assert not any(isinstance(effect, PlayChime) for effect in effects)
+
+
+def test_who_waits_after_the_wake_word_hears_the_chime():
+    _, effects = run(State(), WakeHeard("w", 0.9, NOW), SessionReady(1), (SpeechEnded(), NOW + 0.4))
+
+    assert effects[-1] == PlayChime(Chime.WAKE)
+
+
+def test_a_question_and_its_answer():
+    state, _ = run(
+        State(),
+        WakeHeard("w", 0.9, NOW),
+        SessionReady(1),
+        (SpeechEnded(), NOW + 2),
+        ReplyStarted(1, 1),
+        (PlaybackStarted(1), NOW + 3),
+    )
+    assert state.phase is Phase.SPEAKING and look(state) is Look.SPEAKING
+
+    state, _ = step(state, PlaybackStopped(1, "drained"), NOW + 5)
+    assert state.phase is Phase.LISTENING and state.quiet_until == NOW + 5 + 8
+
+
+def test_a_short_press_while_speaking_interrupts_at_once_and_goes_on_listening():
+    state, effects = run(SITUATIONS["speaking"], ButtonPressed())
+    assert effects == [StopPlayback(7, "interrupted"), InterruptAgent(By.BUTTON)]
+
+    state, effects = run(state, PlaybackStopped(7, "interrupted"), ButtonReleased())
+    assert state.phase is Phase.LISTENING and effects == []
+
+
+def test_a_long_press_while_speaking_stops_the_session():
+    state, effects = run(SITUATIONS["speaking"], ButtonPressed(), PlaybackStopped(7, "interrupted"), ButtonHeld())
+
+    assert state.phase is Phase.CLOSING and StopSession("button") in effects
+    state, effects = run(state, ButtonReleased(), SessionEnded(3, "button"))
+    assert state.phase is Phase.IDLE and not state.muted and effects == []
+
+
+def test_a_short_press_in_idle_starts_a_session_when_the_button_comes_up():
+    state, effects = run(State(), ButtonPressed())
+    assert effects == []
+
+    state, effects = run(state, ButtonReleased())
+    assert effects == [StartSession(1), OpenEar(1, NOW, speaking=False)]
+
+
+@pytest.mark.parametrize("situation", ["connecting", "listening"])
+def test_a_short_press_otherwise_stops_the_session(situation):
+    state, effects = run(SITUATIONS[situation], ButtonPressed(), ButtonReleased())
+
+    assert state.phase is Phase.CLOSING and StopSession("button") in effects
+
+
+def test_a_long_press_in_idle_mutes_and_another_unmutes():
+    state, effects = run(State(), ButtonPressed(), ButtonHeld(), ButtonReleased())
+    assert state.muted and look(state) is Look.MUTED
+    assert effects == [CloseMicrophone(), PlayChime(Chime.MUTE)]
+
+    state, effects = run(state, ButtonPressed(), ButtonHeld(), ButtonReleased())
+    assert not state.muted
+    assert effects == [OpenMicrophone(), PlayChime(Chime.UNMUTE)]
+
+
+def test_a_short_press_while_muted_only_reminds():
+    state, effects = run(State(muted=True), ButtonPressed(), ButtonReleased())
+
+    assert state.muted and effects == [PlayChime(Chime.MUTE)]
+
+
+def test_the_wake_word_cuts_in_on_a_reply():
+    _, effects = run(SITUATIONS["speaking"], WakeHeard("w", 0.9, NOW))
+
+    assert effects == [StopPlayback(7, "interrupted"), InterruptAgent(By.WAKE_WORD)]
+
+
+def test_the_wake_word_does_not_cut_in_where_only_the_button_may():
+    state = replace(SITUATIONS["speaking"], settings=Conversation(barge_in="button"))
+
+    assert run(state, WakeHeard("w", 0.9, NOW)) == (state, [])
+
+
+def test_a_stopped_playback_of_an_old_reply_does_not_end_the_next():
+    state, _ = run(SITUATIONS["speaking"], ReplyStarted(3, 8), PlaybackStarted(8), PlaybackStopped(7, "drained"))
+
+    assert state.phase is Phase.SPEAKING
+
+
+def test_nobody_speaks_for_idle_s_and_the_session_ends():
+    state, effects = run(IN_SESSION, (DeadlinePassed(), NOW + 5))
+
+    assert state.phase is Phase.CLOSING
+    assert effects == [CloseEar(), StopPlayback(7, "stopped"), StopSession("idle"), PlayChime(Chime.END)]
+
+
+def test_idle_time_does_not_run_while_somebody_speaks_or_a_tool_works():
+    assert run(IN_SESSION, SpeechStarted())[0].quiet_until is None
+    assert run(IN_SESSION, ToolCalled(3, "t", "started"))[0].quiet_until is None
+
+
+def test_a_session_ends_after_max_s_whatever_goes_on():
+    state, effects = run(replace(SITUATIONS["speaking"], session_until=NOW), DeadlinePassed())
+
+    assert state.phase is Phase.CLOSING and StopSession("max_s") in effects
+
+
+def test_max_s_counts_from_the_first_ready_over_reconnections():
+    state, _ = run(State(), WakeHeard("w", 0.9, NOW), SessionReady(1))
+    state, _ = run(state, (ConnectionLost(1, 0.5, "x"), NOW + 100), (SessionReady(1), NOW + 101))
+
+    assert state.session_until == NOW + 600
+
+
+def test_the_agents_last_words_are_heard_after_it_has_ended_the_session():
+    state, effects = run(SITUATIONS["speaking"], SessionEnded(3, "agent"))
+
+    assert state.phase is Phase.IDLE and look(state) is Look.SPEAKING
+    assert effects == [CloseEar()]
+    assert run(state, ButtonPressed())[1] == [StopPlayback(7, "stopped")]
+
+
+def test_an_agent_that_cannot_be_reached_in_time_is_given_up_with_a_sign():
+    state, effects = run(SITUATIONS["connecting"], (DeadlinePassed(), NOW + 9))
+
+    assert state.phase is Phase.OFFLINE and look(state) is Look.OFFLINE
+    assert effects == [CloseEar(), StopSession("unreachable"), PlayChime(Chime.ERROR)]
+
+
+def test_refused_credentials_stop_and_show():
+    state, effects = run(SITUATIONS["connecting"], SessionRefused(3, "key_refused", "No."))
+
+    assert look(state) is Look.ERROR
+    assert effects == [CloseEar(), PlayChime(Chime.ERROR)]
+
+
+def test_a_lost_connection_shows_connecting_and_keeps_the_ear_open():
+    state, effects = run(IN_SESSION, ConnectionLost(3, 0.5, "gone"))
+
+    assert state.phase is Phase.CONNECTING and effects == []
+
+
+@pytest.mark.parametrize("phase", ["offline", "error", "closing"])
+def test_the_wake_word_starts_anew_from_wherever_it_rests(phase):
+    state, effects = run(SITUATIONS[phase], WakeHeard("w", 0.9, NOW))
+
+    assert state.phase is Phase.CONNECTING and StartSession(4) in effects
+
+
+def test_half_duplex_closes_the_ear_while_it_speaks():
+    state = replace(IN_SESSION, settings=Conversation(half_duplex=True))
+
+    assert run(state, PlaybackStarted(8))[1] == [CloseEar()]
+    assert run(state, PlaybackStarted(8), PlaybackStopped(8, "drained"))[1][-1] == OpenEar(3, NOW, speaking=False)
+
+
+def test_a_timer_rings_when_the_session_is_long_over_until_the_button_is_pressed():
+    state, _ = run(IN_SESSION, TimerSet(3, "tea", 60.0), SessionEnded(3, "agent"))
+    assert state.deadline == NOW + 60
+
+    state, effects = run(state, (DeadlinePassed(), NOW + 60), (DeadlinePassed(), NOW + 63))
+    assert effects == [PlayChime(Chime.TIMER)] * 2
+
+    state, effects = run(state, (ButtonPressed(), NOW + 64), (ButtonReleased(), NOW + 64.1))
+    assert effects == [StopChime()] and state.timers == () and state.phase is Phase.IDLE
+
+
+def test_a_timer_that_nobody_stops_does_not_ring_for_ever():
+    state, effects = run_deadlines(State(timers=(Timer("tea", NOW),)), NOW + 3600)
+
+    assert effects == [PlayChime(Chime.TIMER)] * brain.RINGS and state.timers == ()
+
+
+def test_a_cancelled_timer_does_not_ring():
+    state, _ = run(State(), TimerSet(0, "tea", 60.0), TimerCancelled(0, "tea"))
+
+    assert state.deadline is None
+
+
+@pytest.mark.parametrize(("asked", "volume"), [((30, None), 30), ((None, 25), 85), ((None, 90), 100), ((-5, None), 0)])
+def test_the_volume_stays_between_silent_and_full(asked, volume):
+    assert run(State(), VolumeAsked(0, *asked))[1] == [SetVolume(volume)]
+
+
+def test_a_dead_worker_ends_the_process_so_that_it_is_started_again():
+    assert run(State(), WorkerDied("ear", "x"))[1][-1] == Exit(1)
+
+    state, effects = run(IN_SESSION, WorkerDied("microphone", "x"))
+    assert StopSession("shutdown") in effects and look(state) is Look.ERROR
+    assert run(state, SessionEnded(3, "shutdown"))[1] == [Exit(1)]
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_the_look_follows_the_strict_order(situation):
+    state = SITUATIONS[situation]
+
+    assert look(replace(state, phase=Phase.ERROR)) is Look.ERROR
+    if state.phase is not Phase.ERROR:
+        assert look(replace(state, muted=True)) is Look.MUTED
+    if not state.muted and state.phase is not Phase.ERROR:
+        assert look(replace(state, playing=1, tools=("t",))) is Look.SPEAKING
+        assert look(replace(state, playing=0, tools=("t",))) is Look.TOOL
