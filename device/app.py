@@ -209,9 +209,11 @@ class App:
         for part in (self._button, self._lights):
             if part is not None:
                 part.close()
-        stop_all(self._workers)
+        ended = stop_all(self._workers)
         self._log.write(time.monotonic(), "stopped")
         self._log.close()
+        if not ended:  # it is stuck in the driver of a dead card, and PortAudio crashes when it is taken down under it
+            os._exit(self._exit_code or 1)
 
 
 def _deaf(config: Config) -> str:

@@ -32,8 +32,8 @@ class Worker(threading.Thread):
             self._post(WorkerDied(self.name, message))
 
 
-def stop_all(workers: Iterable[Worker]) -> None:
-    """Stop all, then wait for each; one that does not end is named in the log and left to die with the process."""
+def stop_all(workers: Iterable[Worker]) -> bool:
+    """Stop all, then wait for each; True if all have ended. One that does not is named in the log."""
     workers = [worker for worker in workers if worker.ident is not None]
     for worker in workers:
         worker.stopping.set()
@@ -41,3 +41,4 @@ def stop_all(workers: Iterable[Worker]) -> None:
         worker.join(JOIN_S)
         if worker.is_alive():
             log.warning("! %s does not end", worker.name)
+    return not any(worker.is_alive() for worker in workers)
