@@ -22,8 +22,9 @@ FAREWELL_S = 2.0
 """How long the agent may take to answer `stop`."""
 NOTICE_S = 10.0
 """How long the light shows why a session could not be had."""
-CHIME_WINDOW_S = 1.0
-"""Who falls silent within this time of the wake word waits for a sign: the chime. Who speaks on is not disturbed, and
+CHIME_WINDOW_S = 0.6
+"""Who is seen to be silent within this time of the wake word waits for a sign: the chime. The end of speech is seen half a
+second late, the wake word a fifth. Who speaks on is not disturbed, and
 who pressed the button needs none: while a chime sounds, the agent does not hear the room."""
 RING_EVERY_S, RINGS = 3.0, 20
 """A timer rings this often, this many times, unless the button is pressed or a wake word heard."""
