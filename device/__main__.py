@@ -4,13 +4,14 @@ import argparse
 import faulthandler
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from device import __version__, config
 from device.checks import word_name
-from device.errors import ConfigError, EarshotError
+from device.errors import ConfigError, EarshotError, HardwareError
 from device.session.credentials import Key, api_key
 
 
@@ -92,6 +93,7 @@ def _run(options: argparse.Namespace) -> int:
     from device.soundcard import SoundCards
     from device.system.process import alone
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until there is something to end in good form
     settings, key = _settings(options)
     event_log = EventLog(options.events)
     with alone(), SoundCards() as cards:
@@ -101,12 +103,14 @@ def _run(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from device.demo.conversation import run
 
-    return run(options.out, options.real)
+    return run(options.out, config.load(options.config) if options.real else None)
 
 
 def _agent(options: argparse.Namespace) -> int:
-    from device.agent.server import run
-
+    try:
+        from device.agent.server import run
+    except ImportError as error:
+        raise HardwareError(f"The built-in agent is not installed ({error.name} is missing): run install.sh.") from None
     return run(options.host, options.port)
 
 

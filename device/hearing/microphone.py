@@ -61,18 +61,22 @@ class Microphone:
         self._open_stream = open_stream
         self._wanted = threading.Event()
         self._wanted.set()
-        self.heard_at: float | None = None
-        """When the last frame came (seconds, CLOCK_MONOTONIC); None while the stream is closed on purpose."""
+        self._heard_at: float | None = None
+        """When the last frame came (seconds, CLOCK_MONOTONIC), or may begin to come again; None before the first."""
+
+    @property
+    def heard_at(self) -> float | None:
+        """When the last frame came (seconds, CLOCK_MONOTONIC); None before the first, and while muted."""
+        return self._heard_at if self._wanted.is_set() else None
 
     def open(self) -> None:
         """Listen again. Returns at once."""
-        self.heard_at = time.monotonic()
+        self._heard_at = time.monotonic()
         self._wanted.set()
 
     def close(self) -> None:
         """Mute: give the device back. Returns at once; at most one more period is read, and thrown away."""
         self._wanted.clear()
-        self.heard_at = None
 
     def work(self, stopping: threading.Event) -> None:
         """Read until told to stop.
@@ -94,7 +98,7 @@ class Microphone:
                 pcm = stream.read()
                 if not self._wanted.is_set():
                     return
-                self.heard_at = now = time.monotonic()
+                self._heard_at = now = time.monotonic()
                 for frame in converter.frames(pcm):
                     self._hear(Frame(frame, now))
                 if frames := lost.tick(now):

@@ -14,7 +14,10 @@ LATE_S = 0.6
 
 
 class Replies:
-    """Numbers the replies of one session; `numbers` never gives the same one twice, whatever the session."""
+    """Numbers the replies of one session; `numbers` never gives the same one twice, whatever the session.
+
+    All is done by the thread that receives, but `interrupt`, which only writes one time.
+    """
 
     def __init__(self, numbers: Iterator[int]) -> None:
         self._numbers = numbers
@@ -22,16 +25,21 @@ class Replies:
         """The newest reply; 0 before the first."""
         self._heard_at: float | None = None
         """When audio of it came last; None: the next audio begins another."""
-        self._dropping_since: float | None = None
-        """When the last late audio came, while late audio is dropped."""
+        self._asked_at = 0.0
+        """When we last told the agent to be quiet."""
+        self._settled_at = 0.0
+        """Up to when that was is done with; what comes after an unsettled one is late, and dropped."""
+        self._late_at = 0.0
+        """When late audio came last."""
 
     def audio(self, now: float) -> bool | None:
         """Audio came at `now`: True if it begins a new reply, False if it goes on with `number`, None if it is too late."""
-        if self._dropping_since is not None:
-            if now - self._dropping_since < LATE_S:
-                self._dropping_since = now
+        asked = self._asked_at
+        if asked > self._settled_at:
+            if now - max(asked, self._late_at) < LATE_S:
+                self._late_at = now
                 return None
-            self._dropping_since = None
+            self._settle(asked)
         begins = self._heard_at is None or now - self._heard_at > PAUSE_S
         if begins:
             self.number = next(self._numbers)
@@ -39,11 +47,15 @@ class Replies:
         return begins
 
     def interrupt(self, now: float) -> None:
-        """We told the agent to be quiet."""
-        self._dropping_since, self._heard_at = now, None
+        """We told the agent to be quiet. Any thread."""
+        self._asked_at = now
 
     def interrupted(self) -> bool:
         """The agent says that it is quiet: audio from now on is new. True if this is news, False if it answers us."""
-        news = self._dropping_since is None
-        self._dropping_since = self._heard_at = None
+        asked = self._asked_at
+        news = asked <= self._settled_at
+        self._settle(asked)
         return news
+
+    def _settle(self, asked: float) -> None:
+        self._settled_at, self._heard_at = asked, None

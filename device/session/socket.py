@@ -19,6 +19,10 @@ LARGEST_MESSAGE = 4 * 1024 * 1024
 """Bytes. Over a minute of speech as base64; a server that sends more is asked by close code 1009 to mend its ways."""
 
 
+_FAILURES = (OSError, ValueError, websocket.WebSocketException)
+"""ValueError: what Python's TLS sockets raise when another thread has broken the connection."""
+
+
 class Closed(Exception):
     """The other side closed the connection in good form, with a close code or without."""
 
@@ -52,7 +56,7 @@ class Socket:
         try:
             self._ws.connect(request.url, header=request.headers, redirect_limit=0)
         except Exception as error:
-            self.abort()
+            self._ws.shutdown()
             raise _connect_error(error, request) from None  # the original may quote the URL, and with it the key
         self._ws.settimeout(WAIT_S)
 
@@ -65,7 +69,7 @@ class Socket:
         try:
             opcode = websocket.ABNF.OPCODE_TEXT if isinstance(message, str) else websocket.ABNF.OPCODE_BINARY
             self._ws.send(message, opcode)
-        except (OSError, websocket.WebSocketException) as error:
+        except _FAILURES as error:
             raise _lost(error) from error
 
     def receive(self) -> bytes | None:
@@ -80,7 +84,7 @@ class Socket:
                 opcode, frame = self._ws.recv_data_frame()
             except websocket.WebSocketTimeoutException:
                 return None  # resumable: what has arrived of a frame is kept
-            except (OSError, websocket.WebSocketException) as error:
+            except _FAILURES as error:
                 raise _lost(error) from error
             if opcode == websocket.ABNF.OPCODE_CLOSE:
                 raise Closed(int.from_bytes(frame.data[:2], "big") if len(frame.data) >= 2 else None)
@@ -94,16 +98,15 @@ class Socket:
 
     def close(self, code: int = 1000) -> None:
         """Say goodbye and close; never waits for the other side, never raises."""
-        with contextlib.suppress(OSError, websocket.WebSocketException, ValueError):  # it may be broken already
+        with contextlib.suppress(*_FAILURES):  # it may be broken already
             self._ws.send_close(code)
-        self.abort()
+        self._ws.shutdown()
 
     def abort(self) -> None:
-        """Close at once. A `receive` that waits in another thread returns."""
-        try:
+        """Break the connection: a `receive` that waits in another thread fails at once. That thread has to close it:
+        a file descriptor that is closed under a waiting call may by then belong to another file."""
+        with contextlib.suppress(OSError):
             self._ws.abort()
-        finally:
-            self._ws.shutdown()
 
 
 def _too_large() -> NetworkError:

@@ -11,6 +11,7 @@ from device.events import WakeHeard
 from device.hearing.microphone import Converter
 from device.hearing.wake.detector import WakeDetector
 
+LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000
 _AFTER = 25
 """Silent frames after the end: a word is heard up to 270 ms after it was said."""
 
@@ -31,11 +32,14 @@ def detections(path: Path, settings: Wake) -> Iterator[WakeHeard]:
 def _frames(path: Path) -> Iterator[bytes]:
     try:
         with wave.open(str(path)) as file:
+            rate, channels = file.getframerate(), file.getnchannels()
             if file.getsampwidth() != 2:
                 raise UsageError(f"{path} has {8 * file.getsampwidth()} bits a sample; 16 are needed.")
-            converter = Converter(file.getframerate(), file.getnchannels(), 0)
-            while pcm := file.readframes(file.getframerate() // 10):
-                yield from converter.frames(pcm)
+            if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+                raise UsageError(f"{path} says that it has {rate} samples a second: it is damaged.")
+            converter = Converter(rate, channels, 0)
+            while pcm := file.readframes(rate // 10):
+                yield from converter.frames(pcm[: len(pcm) // (2 * channels) * 2 * channels])  # its end may be torn
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
     except (wave.Error, EOFError) as error:

@@ -1,0 +1,38 @@
+"""The stories, a sentence an item. Each takes more than a minute to tell."""
+
+STORIES: tuple[tuple[str, ...], ...] = (
+    (
+        "There was once a lighthouse on a rock so small that the keeper could walk around it in forty steps.",
+        "Her name was Marta, and she had counted those steps every morning for eleven years.",
+        "One winter the lamp began to hum, very softly, like somebody who thinks that nobody is listening.",
+        "Marta cleaned the lens, oiled the gears and tightened every screw, but the humming went on.",
+        "After a week she noticed that it was a tune, and after two weeks she knew it by heart.",
+        "On the longest night of the year a fog came in that was thicker than wool.",
+        "The light could not reach even the end of the landing stage, and somewhere out there a ship was calling.",
+        "Marta thought for a moment, opened all the windows, and began to hum the tune as loudly as she could.",
+        "The lamp joined in, and then the iron stairs, and then the whole tower rang like a bell.",
+        "Far away the captain heard it and turned the wheel, away from the rocks and toward the open water.",
+        "In the morning the fog was gone, and the ship lay safely in the bay with all its flags up.",
+        "The captain rowed over to say thank you, and he brought a cake, a cat and a box of new screws.",
+        "Marta kept the cake and the cat, but she gave the screws back.",
+        "A tower that is too tight, she explained, cannot sing.",
+        "And if you sail past that rock on a quiet evening, you can still hear the two of them practising.",
+    ),
+    (
+        "A long time ago a clockmaker built a clock that was always five minutes late.",
+        "He tried new springs and new wheels, and once he even tried a new wall, but it made no difference.",
+        "So he put it into the window with a sign that said, free to anyone who is not in a hurry.",
+        "For a whole year everyone who walked past was in a hurry.",
+        "Then a girl came in, looked at the clock for quite a while, and asked whether it was happy.",
+        "The clockmaker had never been asked that, so he said that he did not know.",
+        "The girl carried it home and hung it in the kitchen, between the onions and the window.",
+        "From that day on there were always five minutes more for breakfast, and five more before bed.",
+        "Neighbours began to visit, because in that kitchen nobody ever seemed to be late.",
+        "They talked slowly, they finished their tea, and they forgot what they had been worried about.",
+        "One day the mayor came to complain that the whole street was behind the time.",
+        "He sat down for a moment, only to catch his breath, and somebody gave him a slice of bread.",
+        "When he stood up again it was evening, and he could not remember his complaint.",
+        "The next morning he had the clock of the town hall set back by five minutes.",
+        "And the old clockmaker, who heard it strike, smiled, and went back to bed for exactly that long.",
+    ),
+)
