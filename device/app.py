@@ -9,7 +9,6 @@ import time
 from typing import Any
 
 from device import brain
-from device.brain import State
 from device.config import Config
 from device.eventlog import EventLog
 from device.events import (
@@ -46,6 +45,7 @@ from device.session.protocols import PROTOCOLS
 from device.session.socket import Socket
 from device.soundcard import SoundCards
 from device.speaking.speaker import Speaker
+from device.state import State
 from device.system.notify import Notifier
 from device.worker import Worker, stop_all
 

@@ -7,15 +7,14 @@ Rule 2: no thread, clock, input, output or log in this file. Time is an argument
 What means nothing in a phase is ignored: events come from people and networks, which owe us no order.
 """
 
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import replace
 
 from device import events as e
-from device.config import Conversation
 from device.events import By, Chime, Effect, Event
+from device.state import CONVERSING, RESTING, RINGS, Phase, State, Timer
 
 CONNECT_S = 10.0
-"""How long a person is kept waiting for a session; also how much of what they say is kept meanwhile (`link.BACKLOG_S`)."""
+"""How long a person is kept waiting for a session; also how much of what they say is kept meanwhile (`outbox.BACKLOG_S`)."""
 RECONNECT_S = 30.0
 """How long a conversation is kept alive over a lost connection."""
 FAREWELL_S = 2.0
@@ -26,78 +25,10 @@ CHIME_WINDOW_S = 0.6
 """Who is seen to be silent within this time of the wake word waits for a sign: the chime. The end of speech is seen half a
 second late, the wake word a fifth. Who speaks on is not disturbed, and
 who pressed the button needs none: while a chime sounds, the agent does not hear the room."""
-RING_EVERY_S, RINGS = 3.0, 20
-"""A timer rings this often, this many times, unless the button is pressed or a wake word heard."""
+RING_EVERY_S = 3.0
+"""A timer rings this often, `RINGS` times."""
 MOST_TIMERS, MOST_TOOLS = 50, 16
 """An agent that names more is broken: the oldest are forgotten."""
-
-
-class Phase(StrEnum):
-    """Where a conversation stands."""
-
-    IDLE = "idle"
-    CONNECTING = "connecting"
-    LISTENING = "listening"
-    SPEAKING = "speaking"
-    CLOSING = "closing"
-    OFFLINE = "offline"
-    ERROR = "error"
-
-
-RESTING = (Phase.IDLE, Phase.OFFLINE, Phase.ERROR)
-"""No session: the wake word or the button starts one."""
-CONVERSING = (Phase.LISTENING, Phase.SPEAKING)
-
-
-@dataclass(frozen=True, slots=True)
-class Timer:
-    """A timer that is to ring at `at` (seconds, CLOCK_MONOTONIC), `rings` times."""
-
-    name: str
-    at: float
-    rings: int = RINGS
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """Everything the speaker knows. `None` in a time means: not waiting for that."""
-
-    settings: Conversation = field(default_factory=Conversation)
-    volume: int = 60
-    preroll_s: float = 0.5
-
-    phase: Phase = Phase.IDLE
-    muted: bool = False
-    press_spent: bool = False
-    """The press going on has had its effect; letting go of the button has none."""
-
-    session: int = 0
-    reply: int = 0
-    """The newest reply of which audio was received; numbers go on from session to session."""
-    playing: int = 0
-    """The reply that is being played, 0 for none. It may outlast its session, or a lost connection."""
-    someone_speaks: bool = False
-    tools: tuple[str, ...] = ()
-    """Tools the agent is using now."""
-    timers: tuple[Timer, ...] = ()
-
-    phase_until: float | None = None
-    """When this phase gives up: connecting, closing, or showing a notice."""
-    quiet_until: float | None = None
-    """When `idle_s` of nobody speaking are over."""
-    session_until: float | None = None
-    """When `max_s` are over."""
-    chime_until: float | None = None
-    """Until when falling silent earns the wake chime."""
-    exit_code: int | None = None
-    """Set while the process is on its way out."""
-
-    @property
-    def deadline(self) -> float | None:
-        """When the next `DeadlinePassed` is due."""
-        waits = [self.phase_until, self.quiet_until, self.session_until, *(timer.at for timer in self.timers)]
-        return min((wait for wait in waits if wait is not None), default=None)
-
 
 Step = tuple[State, tuple[Effect, ...]]
 

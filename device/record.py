@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from device import events as e
-from device.brain import Phase, State
 from device.config import Config
 from device.events import Effect, Event
 from device.panel.look import look
+from device.state import Phase, State
 
 Line = tuple[str, dict[str, Any]]
 

@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable
 
+from device.errors import EarshotError
 from device.events import WorkerDied
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,8 @@ class Worker(threading.Thread):
         try:
             self._work(self.stopping)
         except Exception as error:
-            log.debug("! %s", self.name, exc_info=True)
+            expected = isinstance(error, EarshotError)
+            log.log(logging.DEBUG if expected else logging.ERROR, "! %s", self.name, exc_info=True)
             message = str(error) or repr(error)
         if not self.stopping.is_set():
             self._post(WorkerDied(self.name, message))

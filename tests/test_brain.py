@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device import brain, events
-from device.brain import CONVERSING, RESTING, Phase, State, Timer, step
+from device.brain import step
 from device.config import Conversation
 from device.events import (
     AgentErred,
@@ -56,6 +56,7 @@ from device.events import (
     WorkerDied,
 )
 from device.panel.look import Look, look
+from device.state import CONVERSING, RESTING, RINGS, Phase, State, Timer
 
 GOLDEN = Path(__file__).with_name("brain_table.txt")
 NOW = 1000.0
@@ -456,7 +457,7 @@ def test_a_timer_rings_when_the_session_is_long_over_until_the_button_is_pressed
 def test_a_timer_that_nobody_stops_does_not_ring_for_ever():
     state, effects = run_deadlines(State(timers=(Timer("tea", NOW),)), NOW + 3600)
 
-    assert effects == [PlayChime(Chime.TIMER)] * brain.RINGS and state.timers == ()
+    assert effects == [PlayChime(Chime.TIMER)] * RINGS and state.timers == ()
 
 
 def test_a_cancelled_timer_does_not_ring():

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from device.brain import Phase, State
+from device.state import Phase, State
 
 
 class Look(StrEnum):

@@ -1,33 +1,26 @@
 """One session with the agent, over as many connections as it takes: a thread that receives, and one that sends.
 
-The receiving thread owns the connection's life: connect, open, listen, try again. The sending thread owns the backlog: what
-was said before the agent was ready goes out first, in order, and so does what was said while a connection was lost.
+The receiving thread, which is here, owns the connection's life: connect, open, listen, try again. The other is `outbox`.
 """
 
 import logging
-import queue
 import random
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
-from typing import Protocol as Interface
 
-from device.audio import FRAME_S
 from device.errors import NetworkError, RefusedError
 from device.events import (
     AgentErred,
     AgentInterrupted,
     ConnectionLost,
-    Dropped,
     Event,
-    FirstAudioSent,
     ReplyStarted,
     SessionEnded,
     SessionReady,
     SessionRefused,
 )
+from device.session.outbox import Connection, Outbox
 from device.session.protocol import Audio, Ended, Fact, Interrupted, MalformedError, Protocol, Request, closed
 from device.session.replies import Replies
 from device.session.retry import PROVEN_S, delay_s
@@ -36,42 +29,11 @@ from device.worker import Worker, stop_all
 
 log = logging.getLogger(__name__)
 
-BACKLOG_S = 10.0
-"""Speech that is kept while there is no agent: as long as the brain waits for one."""
-_BACKLOG_FRAMES = round(BACKLOG_S / FRAME_S)
 FAREWELL_S = 2.0
 """How long the agent may take to answer our `stop`."""
 
 
-class Connection(Interface):
-    """See `socket.Socket`."""
-
-    def send(self, message: str | bytes) -> None: ...
-
-    def receive(self) -> bytes | None: ...
-
-    def close(self) -> None: ...
-
-    def abort(self) -> None: ...
-
-
 Connect = Callable[[Request], Connection]
-
-
-class _Orders(NamedTuple):
-    """Messages to send as soon as there is a connection that takes them."""
-
-    messages: list[str]
-
-
-class _Ready(NamedTuple):
-    """The agent takes sound on this connection from now on."""
-
-    connection: Connection
-
-
-class _Lost(NamedTuple):
-    """There is no connection any more."""
 
 
 class Session:
@@ -93,7 +55,7 @@ class Session:
         self._feed = feed
         self._post = post
         self._connect = connect
-        self._outbox: queue.SimpleQueue[bytes | _Orders | _Ready | _Lost] = queue.SimpleQueue()
+        self._outbox = Outbox(number, protocol.audio, post)
         self._connection: Connection | None = None
         """Written by the receiving thread alone; `abandon` may abort it."""
         self._ending = threading.Event()
@@ -101,7 +63,7 @@ class Session:
         """Why we end the session; written before `_ending` is set."""
         self._malformed = 0
         self._receiver = Worker("link-receive", self._receive, post)
-        self._sender = Worker("link-send", self._send, post)
+        self._sender = Worker("link-send", self._outbox.work, post)
 
     def start(self) -> None:
         """Begin; returns at once."""
@@ -110,29 +72,26 @@ class Session:
 
     def hear(self, pcm: bytes) -> None:
         """Send a frame, or keep it."""
-        if self._outbox.qsize() < _BACKLOG_FRAMES:
-            self._outbox.put(pcm)
-        else:
-            self._post(Dropped("link", 1))
+        self._outbox.hear(pcm)
 
     def interrupt(self) -> None:
         """Make the agent be quiet."""
         self.replies.interrupt(time.monotonic())
-        self._outbox.put(_Orders(self._protocol.interrupt()))
+        self._outbox.order(self._protocol.interrupt())
 
     def stop(self, reason: str) -> None:
         """End in good form: the agent is told, and has `FAREWELL_S` to answer."""
         if not self._ending.is_set():
             self._reason = reason
             self._ending.set()
-            self._outbox.put(_Orders(self._protocol.stop()))
+            self._outbox.order(self._protocol.stop())
 
     def abandon(self) -> None:
         """End at once, without a last event and without waiting; a thread that is just connecting ends when that ends."""
         for worker in (self._receiver, self._sender):
             worker.stopping.set()
         self._ending.set()
-        self._outbox.put(_Lost())  # wakes the sending thread
+        self._outbox.lost()  # wakes the sending thread
         if (connection := self._connection) is not None:
             connection.abort()
 
@@ -184,7 +143,7 @@ class Session:
                 connection.send(message)
             return self._listen(connection)
         finally:
-            self._outbox.put(_Lost())
+            self._outbox.lost()
             connection.close()
 
     def _listen(self, connection: Connection) -> Ended:
@@ -204,7 +163,7 @@ class Session:
             for fact in self._understand(message):
                 if isinstance(fact, SessionReady) and not ready:
                     ready = True
-                    self._outbox.put(_Ready(connection))
+                    self._outbox.ready(connection)
                 if isinstance(fact, Ended):
                     return fact
                 self._pass_on(fact)
@@ -243,42 +202,3 @@ class Session:
                 pass
             case _:
                 self._post(fact)
-
-    # --- the sending thread -------------------------------------------------------------------------------------------
-
-    def _send(self, stopping: threading.Event) -> None:
-        backlog: deque[bytes] = deque(maxlen=_BACKLOG_FRAMES)
-        connection: Connection | None = None
-        first = True
-        dropped = 0
-        while not stopping.is_set():
-            try:
-                item = self._outbox.get(timeout=0.2)
-            except queue.Empty:
-                continue
-            try:
-                match item:
-                    case bytes():
-                        dropped += len(backlog) == backlog.maxlen
-                        backlog.append(item)
-                    case _Ready():
-                        connection, first = item.connection, True
-                    case _Lost():
-                        connection = None
-                    case _Orders(messages) if connection is not None:
-                        for message in messages:
-                            connection.send(message)
-                while connection is not None and backlog:
-                    connection.send(self._protocol.audio(backlog[0]))
-                    backlog.popleft()
-                    if first:
-                        first = False
-                        self._post(FirstAudioSent(self.number))
-            except NetworkError as error:
-                log.debug("x %s", error)
-                if connection is not None:
-                    connection.abort()  # wakes the receiving thread, which connects anew
-                connection = None
-            if dropped and (connection is not None or dropped >= 50):
-                self._post(Dropped("link", dropped))
-                dropped = 0

@@ -1,0 +1,79 @@
+"""Everything the speaker knows, as one value. Pure.
+
+`brain.step` makes a new one of it for every event; `panel.look` and `record` read it.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from device.config import Conversation
+
+RINGS = 20
+"""How often a timer rings unless the button is pressed or a wake word heard."""
+
+
+class Phase(StrEnum):
+    """Where a conversation stands."""
+
+    IDLE = "idle"
+    CONNECTING = "connecting"
+    LISTENING = "listening"
+    SPEAKING = "speaking"
+    CLOSING = "closing"
+    OFFLINE = "offline"
+    ERROR = "error"
+
+
+RESTING = (Phase.IDLE, Phase.OFFLINE, Phase.ERROR)
+"""No session: the wake word or the button starts one."""
+CONVERSING = (Phase.LISTENING, Phase.SPEAKING)
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """A timer that is to ring at `at` (seconds, CLOCK_MONOTONIC), `rings` times."""
+
+    name: str
+    at: float
+    rings: int = RINGS
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything the speaker knows. `None` in a time means: not waiting for that."""
+
+    settings: Conversation = field(default_factory=Conversation)
+    volume: int = 60
+    preroll_s: float = 0.5
+
+    phase: Phase = Phase.IDLE
+    muted: bool = False
+    press_spent: bool = False
+    """The press going on has had its effect; letting go of the button has none."""
+
+    session: int = 0
+    reply: int = 0
+    """The newest reply of which audio was received; numbers go on from session to session."""
+    playing: int = 0
+    """The reply that is being played, 0 for none. It may outlast its session, or a lost connection."""
+    someone_speaks: bool = False
+    tools: tuple[str, ...] = ()
+    """Tools the agent is using now."""
+    timers: tuple[Timer, ...] = ()
+
+    phase_until: float | None = None
+    """When this phase gives up: connecting, closing, or showing a notice."""
+    quiet_until: float | None = None
+    """When `idle_s` of nobody speaking are over."""
+    session_until: float | None = None
+    """When `max_s` are over."""
+    chime_until: float | None = None
+    """Until when falling silent earns the wake chime."""
+    exit_code: int | None = None
+    """Set while the process is on its way out."""
+
+    @property
+    def deadline(self) -> float | None:
+        """When the next `DeadlinePassed` is due."""
+        waits = [self.phase_until, self.quiet_until, self.session_until, *(timer.at for timer in self.timers)]
+        return min((wait for wait in waits if wait is not None), default=None)
