@@ -1,11 +1,18 @@
-"""A WebSocket whose every call has a limit, and whose failures are told apart by what can be done about them."""
+"""A WebSocket whose every call has a limit, and whose failures are told apart by what can be done about them.
+
+websocket-client speaks the protocol. What it leaves open is closed here: the length of a message, and the time that a peer
+can keep us waiting by sending a byte now and then.
+"""
 
 import contextlib
 import socket
 import ssl
+import time
 from typing import Any
+from urllib.parse import urlsplit
 
 import websocket
+from websocket import ABNF
 from websocket._abnf import frame_buffer
 
 from device.checks import public_url
@@ -13,11 +20,11 @@ from device.errors import NetworkError, RefusedError
 from device.session.protocol import Request
 
 CONNECT_S = 5.0
+"""Limit of the TCP connection, of the TLS handshake, and of the upgrade, each."""
 WAIT_S = 1.0
 """Limit of one receive or send. A send that takes longer finds megabytes of the network's buffers full: it is broken."""
 LARGEST_MESSAGE = 4 * 1024 * 1024
-"""Bytes. Over a minute of speech as base64; a server that sends more is asked by close code 1009 to mend its ways."""
-
+"""Bytes. Over a minute of speech as base64; a server that sends more is broken or hostile."""
 
 _FAILURES = (OSError, ValueError, websocket.WebSocketException)
 """ValueError: what Python's TLS sockets raise when another thread has broken the connection."""
@@ -31,15 +38,6 @@ class Closed(Exception):
         self.code = code
 
 
-class _BoundedFrames(frame_buffer):
-    """websocket-client believes every length a server announces; this refuses before it is read."""
-
-    def recv_length(self) -> None:
-        super().recv_length()
-        if self.length is not None and self.length > LARGEST_MESSAGE:
-            raise _too_large()
-
-
 class Socket:
     """An open connection. One thread may send while another receives.
 
@@ -49,14 +47,18 @@ class Socket:
     """
 
     def __init__(self, request: Request) -> None:
-        self._parts = bytearray()
-        self._ws: Any = websocket.WebSocket(fire_cont_frame=True, skip_utf8_validation=True, enable_multithread=True)
+        self._fragments: tuple[int, bytearray] | None = None
+        self._ws: Any = websocket.WebSocket(skip_utf8_validation=True, enable_multithread=True)
         self._ws.frame_buffer = _BoundedFrames(self._ws._recv, True)
         self._ws.settimeout(CONNECT_S)
         try:
-            self._ws.connect(request.url, header=request.headers, redirect_limit=0)
+            self._tcp = _Impatient(_open(request.url))
+            try:
+                self._ws.connect(request.url, header=request.headers, redirect_limit=0, socket=self._tcp)
+            except BaseException:
+                self._tcp.close()
+                raise
         except Exception as error:
-            self._ws.shutdown()
             raise _connect_error(error, request) from None  # the original may quote the URL, and with it the key
         self._ws.settimeout(WAIT_S)
 
@@ -67,46 +69,98 @@ class Socket:
             NetworkError: it cannot be sent; part of it may be out, so the connection is of no more use.
         """
         try:
-            opcode = websocket.ABNF.OPCODE_TEXT if isinstance(message, str) else websocket.ABNF.OPCODE_BINARY
-            self._ws.send(message, opcode)
+            self._ws.send(message, ABNF.OPCODE_TEXT if isinstance(message, str) else ABNF.OPCODE_BINARY)
         except _FAILURES as error:
             raise _lost(error) from error
 
     def receive(self) -> bytes | None:
-        """Wait for the next message; None when none came within `WAIT_S`.
+        """Wait for the next message; None when none was complete within `WAIT_S`, however much of one has come.
 
         Raises:
             Closed: the other side has closed.
             NetworkError: the connection is lost, or the other side does not speak WebSocket.
         """
-        while True:
-            try:
-                opcode, frame = self._ws.recv_data_frame()
-            except websocket.WebSocketTimeoutException:
-                return None  # resumable: what has arrived of a frame is kept
-            except _FAILURES as error:
-                raise _lost(error) from error
-            if opcode == websocket.ABNF.OPCODE_CLOSE:
+        self._tcp.until = time.monotonic() + WAIT_S
+        try:
+            while True:
+                message = self._take(self._ws.recv_frame())
+                if message is not None:
+                    return message
+        except websocket.WebSocketTimeoutException:
+            return None  # what has arrived of a frame is kept
+        except _FAILURES as error:
+            raise _lost(error) from error
+
+    def _take(self, frame: Any) -> bytes | None:
+        """Do what a frame asks for; the message that it completes, if any."""
+        match frame.opcode:
+            case ABNF.OPCODE_PING:
+                self._ws.pong(frame.data)
+                return None
+            case ABNF.OPCODE_PONG:
+                return None
+            case ABNF.OPCODE_CLOSE:  # `close` answers it
                 raise Closed(int.from_bytes(frame.data[:2], "big") if len(frame.data) >= 2 else None)
-            self._parts += frame.data
-            if len(self._parts) > LARGEST_MESSAGE:
-                raise _too_large()
-            if frame.fin:
-                message = bytes(self._parts)
-                self._parts.clear()
-                return message
+        if (frame.opcode == ABNF.OPCODE_CONT) is (self._fragments is None):
+            raise websocket.WebSocketProtocolException("a fragment out of order")
+        if self._fragments is None and frame.fin:
+            return bytes(frame.data)
+        opcode, parts = self._fragments or (frame.opcode, bytearray())
+        parts += frame.data
+        if len(parts) > LARGEST_MESSAGE:
+            raise _too_large()
+        self._fragments = None if frame.fin else (opcode, parts)
+        return bytes(parts) if frame.fin else None
 
     def close(self, code: int = 1000) -> None:
         """Say goodbye and close; never waits for the other side, never raises."""
-        with contextlib.suppress(*_FAILURES):  # it may be broken already
+        with contextlib.suppress(*_FAILURES):
             self._ws.send_close(code)
         self._ws.shutdown()
 
     def abort(self) -> None:
         """Break the connection: a `receive` that waits in another thread fails at once. That thread has to close it:
         a file descriptor that is closed under a waiting call may by then belong to another file."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(*_FAILURES):
             self._ws.abort()
+
+
+class _Impatient:
+    """A socket that stops receiving at a time, so that a peer cannot keep us by sending little, but often."""
+
+    def __init__(self, tcp: socket.socket) -> None:
+        self._tcp = tcp
+        self.until = time.monotonic() + CONNECT_S
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tcp, name)
+
+    def recv(self, size: int) -> bytes:
+        if time.monotonic() > self.until:
+            raise TimeoutError
+        return self._tcp.recv(size)
+
+
+class _BoundedFrames(frame_buffer):
+    """websocket-client believes every length that a server announces; this refuses before anything of it is read."""
+
+    def recv_length(self) -> None:
+        super().recv_length()
+        if self.length is not None and self.length > LARGEST_MESSAGE:
+            raise _too_large()
+
+
+def _open(url: str) -> socket.socket:
+    """A TCP connection to where `url` points, with TLS for wss; the certificate is checked against the system's."""
+    parts = urlsplit(url)
+    secure, host = parts.scheme == "wss", parts.hostname or ""
+    tcp = socket.create_connection((host, parts.port or (443 if secure else 80)), CONNECT_S)
+    try:
+        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a frame every 20 ms is not to wait for the next
+        return ssl.create_default_context().wrap_socket(tcp, server_hostname=host) if secure else tcp
+    except BaseException:
+        tcp.close()
+        raise
 
 
 def _too_large() -> NetworkError:
@@ -114,9 +168,9 @@ def _too_large() -> NetworkError:
 
 
 def _lost(error: Exception) -> NetworkError:
-    return (
-        error if isinstance(error, NetworkError) else NetworkError("connection_lost", f"The connection broke: {error}.")
-    )
+    if isinstance(error, NetworkError):
+        return error
+    return NetworkError("connection_lost", f"The connection broke: {error}.")
 
 
 def _connect_error(error: Exception, request: Request) -> NetworkError | RefusedError:

@@ -75,7 +75,7 @@ class JitterBuffer:
         if self._bytes and (enough or self._waited >= self._prefill_periods):
             self.gaps += self._waited if self.playing else 0
             self.phase, self.playing = Phase.PLAYING, True
-        elif self._waited >= HANGOVER_PERIODS:
+        elif not self._bytes and self._waited >= HANGOVER_PERIODS:
             self.phase, self.playing = Phase.EMPTY, False
         self._waited += 1
 

@@ -39,6 +39,7 @@ MARGIN_S = 0.003
 """A period is handed over this long before the card has room for it. The card holds two: 20 ms more are in hand."""
 ROOM_S = 0.15
 """How long a chime may go on sounding in the room."""
+_SILENT_PERIOD = np.zeros(round(REPLY_RATE * FRAME_S), np.float32)
 _INBOX = 4096
 """Chunks that may wait for the next period; with 20 ms chunks that is more than the jitter buffer holds in a minute."""
 
@@ -183,6 +184,8 @@ class _Voice:
         self._buffer = buffer
         self._ratio = rate / REPLY_RATE
         self._ready = np.zeros(0, np.float32)
+        self._tail = False
+        """The last millisecond is in the resampler still: silence pushes it out."""
         self._resampler = None
         if rate != REPLY_RATE:
             import samplerate
@@ -193,9 +196,10 @@ class _Voice:
         """`length` samples (float32 of -1..1), None while the reply is silent."""
         while len(self._ready) < length:
             samples = self._buffer.pull()
-            if samples is None:
+            if samples is None and not self._tail:
                 break
-            sound = samples.astype(np.float32) / FULL_SCALE
+            self._tail = samples is not None and self._resampler is not None
+            sound = _SILENT_PERIOD if samples is None else samples.astype(np.float32) / FULL_SCALE
             if self._resampler is not None:
                 sound = self._resampler.process(sound, self._ratio)
             self._ready = np.concatenate((self._ready, sound))
@@ -211,6 +215,9 @@ class _Voice:
         if self._buffer.reply <= reply:
             self._ready = self._ready[:0]
             self._buffer.drop(reply)
+            if self._resampler is not None:
+                self._resampler.reset()
+                self._tail = False
 
 
 def _fade_out(samples: np.ndarray, length: int) -> None:

@@ -40,7 +40,8 @@ _START: dict[str, Any] = {
     },
 }
 """The start options: their types, choices, ranges, or the longest text. `agent_id` has a setting of its own."""
-_LONGEST_TEXT = 4000
+_LARGEST = 1e300
+LONGEST_TEXT = 4000
 """Characters of anything we keep of a message."""
 
 
@@ -59,7 +60,7 @@ class Datagrid:
     @staticmethod
     def problems(agent: Agent, key: Secret | None) -> list[str]:
         """See `Protocol`."""
-        found = list(_problems("agent.options", agent.options, _START))
+        found = option_problems(agent)
         if key is None:
             found.append(
                 f'agent.protocol = "{agent.protocol}" needs an API key: put it into the systemd credential api-key, '
@@ -133,6 +134,11 @@ class Datagrid:
                 yield Ended("agent")
 
 
+def option_problems(agent: Agent) -> list[str]:
+    """What is wrong with `agent.options`, a sentence each."""
+    return list(_problems("agent.options", agent.options, _START))
+
+
 def _message(kind: str, payload: Mapping[str, object] | None = None) -> str:
     return json.dumps({"type": kind, "payload": payload} if payload is not None else {"type": kind})
 
@@ -149,7 +155,7 @@ def _url(url: str, default: str, key: Secret | None) -> str:
 
 def _text(payload: Mapping[str, Any], name: str) -> str | None:
     value = payload.get(name)
-    return value[:_LONGEST_TEXT] if isinstance(value, str) else None
+    return value[:LONGEST_TEXT] if isinstance(value, str) else None
 
 
 def _pcm(data: object) -> bytes:
@@ -187,10 +193,12 @@ def _fits(value: object, expected: Any) -> bool:
         case int():
             return isinstance(value, str) and len(value) <= expected
         case (float(), float()):
-            return number and expected[0] <= float(value) <= expected[1]  # type: ignore[arg-type]
+            return number and expected[0] <= value <= expected[1]
         case tuple():
             return value in expected
-    return number if expected is float else isinstance(value, bool) and expected is bool
+    if expected is float:  # JSON has neither nan nor infinity
+        return number and -_LARGEST < value < _LARGEST  # type: ignore[operator]
+    return isinstance(value, bool)
 
 
 def _describe(expected: Any) -> str:

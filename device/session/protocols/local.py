@@ -10,7 +10,7 @@ from device import events as e
 from device.config import Agent
 from device.session.credentials import Secret
 from device.session.protocol import Fact, MalformedError
-from device.session.protocols.datagrid import Datagrid
+from device.session.protocols.datagrid import LONGEST_TEXT, Datagrid, option_problems
 
 LONGEST_TIMER_S = 7 * 24 * 3600.0
 
@@ -23,21 +23,21 @@ class Local(Datagrid):
     @staticmethod
     def problems(agent: Agent, key: Secret | None) -> list[str]:
         """See `Protocol`. It needs no key, and takes Datagrid's options."""
-        return [problem for problem in Datagrid.problems(agent, key) if "API key" not in problem]
+        return option_problems(agent)
 
     def _facts(self, kind: str, payload: Mapping[str, Any]) -> Iterator[Fact]:
         if kind != "device":
             yield from super()._facts(kind, payload)
             return
-        match dict(payload):
+        match {name: value for name, value in payload.items() if not isinstance(value, bool)}:  # true is no number here
             case {"action": "volume", "to": int(to)}:
                 yield e.VolumeAsked(self._session, to=to)
             case {"action": "volume", "by": int(by)}:
                 yield e.VolumeAsked(self._session, by=by)
             case {"action": "timer_set", "name": str(name), "in_s": int(in_s) | float(in_s)} if _plausible(in_s):
-                yield e.TimerSet(self._session, name, float(in_s))
+                yield e.TimerSet(self._session, name[:LONGEST_TEXT], float(in_s))
             case {"action": "timer_cancel", "name": str(name)}:
-                yield e.TimerCancelled(self._session, name)
+                yield e.TimerCancelled(self._session, name[:LONGEST_TEXT])
             case _:
                 raise MalformedError("an order for the speaker that it does not know")
 
