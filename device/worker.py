@@ -30,8 +30,9 @@ class Worker(threading.Thread):
             expected = isinstance(error, EarshotError)
             log.log(logging.DEBUG if expected else logging.ERROR, "! %s", self.name, exc_info=True)
             message = str(error) or repr(error)
-        if not self.stopping.is_set():
-            self._post(WorkerDied(self.name, message))
+        finally:  # SystemExit ends the thread too, and only the thread
+            if not self.stopping.is_set():
+                self._post(WorkerDied(self.name, message))
 
 
 def stop_all(workers: Iterable[Worker]) -> bool:

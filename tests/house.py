@@ -10,6 +10,7 @@ import numpy as np
 from device.demo.card import VirtualCard
 from device.demo.pins import Levers
 from device.demo.processes import Firmware
+from device.demo.sounds import Playing
 from device.demo.voices import resample, say
 from tests.servers.datagrid import REPLY_RATE, DatagridServer
 
@@ -28,6 +29,7 @@ class House:
         tables = "" if "[agent]" in settings else f'[agent]\nurl = "{agent_url}"\n'
         self.config.write_text(f'[microphone]\ndevice = "pulse"\n[speaker]\ndevice = "pulse"\n{tables}{settings}')
         self.log = directory / "log"
+        self.sounds: list[Playing] = []
 
     @contextmanager
     def speaker(self, env: dict[str, str] | None = None) -> Iterator[Firmware]:
@@ -39,14 +41,21 @@ class House:
     def hear(self, text: str, voice: str = VOICE) -> np.ndarray:
         """Somebody says `text` in the room; what it was, as int16 at 16 kHz."""
         sound = say(text, voice)
-        self.card.play(sound, 16_000)
+        self.play(sound, 16_000)
         return sound
+
+    def play(self, sound: np.ndarray, rate: int) -> None:
+        """Any other sound in the room; it ends with the house."""
+        self.sounds.append(self.card.play(sound, rate))
 
 
 @contextmanager
 def house(card: VirtualCard, directory: Path, settings: str = "") -> Iterator[tuple[House, DatagridServer]]:
     with DatagridServer() as server:
-        yield House(card, directory, server.url, settings), server
+        home = House(card, directory, server.url, settings)
+        yield home, server
+        for sound in home.sounds:
+            sound.stop()
 
 
 def tone(seconds: float, hertz: float = 440.0) -> bytes:

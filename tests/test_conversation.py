@@ -130,7 +130,7 @@ def test_the_wake_chime_is_heard_by_who_waits_but_never_by_the_agent(card, tmp_p
         home.hear(WAKE)
         firmware.wait_for("chime", 5, chime="wake")
         # The room hears what the speaker says: a sound as loud as the chime, at the time of the chime.
-        card.play((np.sin(np.arange(4_800) * 2 * np.pi * 880 / 48_000) * 9_000).astype(np.int16), 48_000)
+        home.play((np.sin(np.arange(4_800) * 2 * np.pi * 880 / 48_000) * 9_000).astype(np.int16), 48_000)
         firmware.watch_for(1.0)
         got = np.frombuffer(server.visit().audio, np.int16) / 32768
 
@@ -193,7 +193,7 @@ def test_a_connection_that_breaks_in_the_middle_of_a_word_is_taken_up_again(card
 
     with house(card, tmp_path) as (home, server), home.speaker() as firmware, card.record(tmp_path / "room.wav"):
         server.on_ready = script
-        card.play(np.concatenate([say(WAKE), noise(6.0)]), 16_000)
+        home.play(np.concatenate([say(WAKE), noise(6.0)]), 16_000)
         firmware.wait_for("retry", 10)
         second = server.visit(2)
         second.wait(lambda visit: len(visit.frames) > 100, 10)

@@ -105,7 +105,7 @@ def loss(card: VirtualCard, folder: Path) -> list[tuple[str, str, str]]:
     with house(card, folder) as (home, server), home.speaker() as firmware, card.record(folder / "room.wav"):
         server.ready_after_s = 0.8
         hiss = np.random.default_rng(2).normal(0, 1500, 16_000 * 30).astype(np.int16)
-        card.play(np.concatenate([say("hey jarvis", "flite:slt"), hiss]), 16_000)
+        home.play(np.concatenate([say("hey jarvis", "flite:slt"), hiss]), 16_000)
         firmware.wait_for("session_ended", 60)
     got = np.frombuffer(server.visits[0].audio, np.int16)
     found = lags(at_16k(channels(folder / "room.wav")[0]), got)
@@ -117,13 +117,12 @@ def loss(card: VirtualCard, folder: Path) -> list[tuple[str, str, str]]:
 def idle(card: VirtualCard, folder: Path, seconds: float) -> list[tuple[str, str, str]]:
     """Listening to pink noise, as numbers.md measured its peers: 1.4 s and 123 MB for linux-voice-assistant."""
     with house(card, folder) as (home, _), home.speaker() as firmware:
-        playing = card.play(pink(seconds + 5), 16_000)
+        home.play(pink(seconds + 5), 16_000)
         firmware.watch_for(2.0)
         before = cpu_s(firmware)
         firmware.watch_for(seconds)
         used = (cpu_s(firmware) - before) * 60 / seconds
         memory = rss_mb(firmware)
-        playing.stop()
     return [
         ("idle in pink noise, CPU s per 60 s (linux-voice-assistant 1.4)", "report", f"{used:.2f}"),
         ("idle in pink noise, RSS MB (linux-voice-assistant 123)", "<= 110", f"{memory:.0f}"),
