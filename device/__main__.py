@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             logging.getLogger(library).setLevel(logging.WARNING)
         faulthandler.enable(sys.stderr)
         code: int = options.command(options)
+        sys.stdout.flush()  # here, where a reader that has gone is no error
         return code
     except ConfigError as error:
         print("The configuration cannot be used:", file=sys.stderr)

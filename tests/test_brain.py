@@ -231,8 +231,10 @@ def test_whatever_happens_in_whatever_order_the_invariants_hold(story, barge_in,
             now = max(now, state.deadline)
             before = state
             state, effects = step(state, DeadlinePassed(), now)
-            assert state != before, "a deadline that has passed is dealt with"
             world.take(effects)
+            if world.exits:
+                return
+            assert state != before, "a deadline that has passed is dealt with"
             check(state, now)
         now = arrives
         state, effects = step(state, event, now)

@@ -1,6 +1,8 @@
 """The Debian programs that make up the room."""
 
 import shutil
+import sys
+from pathlib import Path
 
 from device.errors import EarshotError
 
@@ -16,7 +18,8 @@ PACKAGES = {
 
 def program(name: str) -> str:
     """The path of a program of `PACKAGES`; EarshotError names the package where it is missing."""
-    found = shutil.which(name)
+    # Beside our Python: where install.sh links PulseAudio on a desktop whose PipeWire its package would drive out.
+    found = shutil.which(name) or shutil.which(name, path=Path(sys.executable).parent)
     if found is None:
         raise EarshotError(f"the program {name} is missing: install it with `apt install {PACKAGES[name]}`")
     return found

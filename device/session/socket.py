@@ -5,9 +5,12 @@ can keep us waiting by sending a byte now and then.
 """
 
 import contextlib
+import select
 import socket
 import ssl
+import threading
 import time
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -52,7 +55,7 @@ class Socket:
         self._ws.frame_buffer = _BoundedFrames(self._ws._recv, True)
         self._ws.settimeout(CONNECT_S)
         try:
-            self._tcp = _Impatient(_open(request.url))
+            self._tcp = _Patience(_open(request.url))
             try:
                 self._ws.connect(request.url, header=request.headers, redirect_limit=0, socket=self._tcp)
             except BaseException:
@@ -125,20 +128,54 @@ class Socket:
             self._ws.abort()
 
 
-class _Impatient:
-    """A socket that stops receiving at a time, so that a peer cannot keep us by sending little, but often."""
+class _Patience:
+    """A TCP or TLS socket as websocket-client uses it, made safe for one thread that reads and one that writes.
+
+    OpenSSL forbids two threads in one connection at a time, and Python's ssl does not see to it before 3.13: so the socket
+    does not block, a lock is held for the instant of each call, and the waiting is done outside. Reading ends at `until`,
+    so that a peer cannot keep us by sending little, but often.
+    """
 
     def __init__(self, tcp: socket.socket) -> None:
+        tcp.setblocking(False)
         self._tcp = tcp
+        self._alone = threading.Lock()
+        self._timeout = CONNECT_S
         self.until = time.monotonic() + CONNECT_S
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._tcp, name)
 
+    def settimeout(self, seconds: float) -> None:
+        self._timeout = seconds
+
+    def gettimeout(self) -> float:
+        return self._timeout
+
     def recv(self, size: int) -> bytes:
-        if time.monotonic() > self.until:
-            raise TimeoutError
-        return self._tcp.recv(size)
+        return bytes(self._do(lambda: self._tcp.recv(size), select.POLLIN, self.until))
+
+    def send(self, data: bytes) -> int:
+        return int(self._do(lambda: self._tcp.send(data), select.POLLOUT, time.monotonic() + self._timeout))
+
+    def _do(self, call: Callable[[], Any], wanted: int, until: float) -> Any:
+        """`call`, as soon as the socket is ready for it (for TLS, a read may have to write first); TimeoutError at `until`."""
+        while True:
+            wait = until - time.monotonic()
+            if wait <= 0:
+                raise TimeoutError
+            try:
+                with self._alone:
+                    return call()
+            except ssl.SSLWantReadError:
+                ready = select.POLLIN
+            except ssl.SSLWantWriteError:
+                ready = select.POLLOUT
+            except BlockingIOError:
+                ready = wanted
+            poll = select.poll()
+            poll.register(self._tcp, ready)
+            poll.poll(wait * 1000)
 
 
 class _BoundedFrames(frame_buffer):

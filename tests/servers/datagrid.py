@@ -4,6 +4,7 @@ It is strict: audio before `ready`, a frame that is not 640 bytes, or a first me
 """
 
 import base64
+import contextlib
 import json
 import threading
 import time
@@ -158,7 +159,5 @@ class DatagridServer:
             visit.socket.close()
 
     def _run(self, visit: Visit) -> None:
-        try:
+        with contextlib.suppress(ConnectionClosed):
             self.on_ready(visit)
-        except ConnectionClosed:
-            pass

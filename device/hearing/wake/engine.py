@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from device.errors import ConfigError
+from device.errors import ConfigError, HardwareError
 from device.hearing.models import bundled, load
 
 STEP_SAMPLES = 1280
@@ -28,7 +28,7 @@ class WakeEngine:
 
     Raises:
         ConfigError: a file is not a wake word model.
-        HardwareError: a model cannot be loaded.
+        HardwareError: a model that all words share cannot be loaded.
     """
 
     def __init__(self, words: Mapping[str, Path]) -> None:
@@ -65,7 +65,10 @@ class _Head:
 
     def __init__(self, name: str, path: Path) -> None:
         self.name = name
-        self._session = load(path)
+        try:
+            self._session = load(path)
+        except HardwareError as error:
+            raise ConfigError(f"wake.words: {error}") from None
         inputs: list[Any] = self._session.get_inputs()
         outputs: list[Any] = self._session.get_outputs()
         shape = list(inputs[0].shape) if len(inputs) == 1 else []

@@ -1,0 +1,367 @@
+#!/usr/bin/env bash
+# Prepares Earshot on this machine: Debian packages, then .venv with everything that tests/requirements.lock pins.
+#
+# Each part is done only if it is missing, and .venv/stamp is written last: after any failure, run it again.
+# Sourcing this file defines its functions and does nothing.
+set -euo pipefail
+
+here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+venv=$here/.venv
+requirements=$here/tests/requirements.lock
+stamp_file=$venv/stamp
+# PyAudio is seen only by the Python it was packaged for: never one of pyenv or conda that comes first on the PATH.
+python=/usr/bin/python3
+free_mb=1000 # measured: .venv 440 MB, and while pip works its downloads twice, 170 MB each
+
+usage() {
+    cat <<'END'
+Usage: ./install.sh --demo [OPTION...]  prepare this machine and play a whole conversation, without microphone or
+                                        speaker; options go to `earshot demo`, such as --real (use the real ones)
+       ./install.sh --dev               prepare only: system packages and .venv, for .venv/bin/earshot and tests/run
+       ./install.sh --help              show this
+END
+}
+
+say() { printf '%s\n' "$*"; }
+
+die() {
+    printf 'install.sh: %s\n' "$*" >&2
+    exit 1
+}
+
+# --- Steps that take long -------------------------------------------------------------------------------------------
+
+# tick LOG: how long it takes and what it does now, once a second, as long as this script lives.
+tick() {
+    local start=$SECONDS
+    while sleep 1 && kill -0 $$ 2>/dev/null; do
+        printf '\r\e[K  %3d s  %.66s' $((SECONDS - start)) "$(tail -n 1 "$1" | tr -cd '[:print:]')"
+    done
+}
+
+# stop_ticking: the line of `tick` disappears.
+stop_ticking() {
+    if [[ ${ticker:-} ]]; then
+        kill "$ticker" 2>/dev/null || true
+        wait "$ticker" 2>/dev/null || true
+        ticker=
+        printf '\r\e[K'
+    fi
+}
+
+# attempt WHAT COMMAND...: says what is done; what the command prints is shown only if it fails, in its last lines.
+attempt() {
+    local what=$1 start=$SECONDS code=0
+    shift
+    say "$what"
+    if [[ ! ${log:-} ]]; then
+        log=$(mktemp) || die "${TMPDIR:-/tmp} cannot be written to, most likely because its disk is full. Make room there."
+        trap 'stop_ticking; rm -f "$log"' EXIT
+        trap 'die "Stopped. Run this again: it goes on where it stopped."' INT
+    fi
+    : >"$log"
+    if [[ -t 1 ]]; then
+        tick "$log" 9>&- &
+        ticker=$!
+    fi
+    LC_ALL=C.UTF-8 "$@" >"$log" 2>&1 </dev/null || code=$?
+    stop_ticking
+    if ((code)); then
+        printf '  %s\n' "It failed after $((SECONDS - start)) s:" >&2
+        tail -n 12 "$log" | sed 's/^/  | /' >&2
+    fi
+    return "$code"
+}
+
+# step WHAT COMMAND...: an attempt without which nothing goes on.
+step() {
+    attempt "$@" || die "$(advice)"
+}
+
+# advice: what the owner can do about the failure in the log, by what apt and pip are known to print.
+advice() {
+    local again="Then run this again: it goes on where it stopped."
+    if grep -qiE 'no space left|enough free space|disk quota' "$log"; then
+        say "The disk is full. Make $free_mb MB free where $here and /usr are. $again"
+    elif grep -qiE 'remove is disabled' "$log"; then
+        say "Nothing was installed, because packages of this system would have to go; apt names them with:" \
+            "apt-get --simulate install --no-install-recommends $names. Decide which to keep. $again"
+    elif grep -qiE 'could not get lock' "$log"; then
+        say "Another program is installing packages. Wait until it is done. $again"
+    elif grep -qiE 'do not match the hashes' "$log"; then
+        say "A download is not the file that was tested; something on the way changed or damaged it. $again"
+    elif grep -qiE 'resolv|unreachable|connect|timed out|timeout|failed to fetch|HTTP error|SSL' "$log"; then
+        say "The network failed. Check that this machine reaches the Internet. $again"
+    else
+        say "The lines above say what went wrong. $again"
+    fi
+}
+
+# --- System packages ------------------------------------------------------------------------------------------------
+
+# packages dev|demo: a line per Debian package: its name, and what for.
+packages() {
+    cat <<'END'
+python3-venv        Python, and environments of its own for each program
+python3-pyaudio     reads the microphone and feeds the speaker (pip has none for Linux)
+pulseaudio-utils    plays into that card and records it
+libasound2-plugins  lets ALSA programs use that card
+espeak-ng           the voice of the built-in agent
+flite               the voices of the people in demo and tests
+END
+    if ! excludes_pulseaudio; then
+        say "pulseaudio          the virtual sound card of demo and tests"
+    elif [[ ! -x $venv/bin/pulseaudio ]]; then
+        apt-cache depends --important pulseaudio |
+            awk '$1 == "Depends:" && $2 !~ /</ { printf "%-19s needed by PulseAudio, the virtual sound card\n", $2 }'
+    fi
+    if [[ $1 == dev ]]; then
+        say "openssl             makes the certificates that the tests try"
+        say "shellcheck          checks the shell scripts"
+    fi
+    if is_raspberry_pi; then
+        optional python3-lgpio "  drives button and lights"
+        optional python3-spidev " drives lights on the SPI bus"
+    fi
+}
+
+# The package pulseaudio would throw out this one, by which ALSA programs reach PipeWire on most desktops.
+excludes_pulseaudio() { is_installed pipewire-alsa; }
+
+is_raspberry_pi() { grep -qas 'Raspberry Pi' /proc/device-tree/model; }
+
+is_installed() { [[ $(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null) == installed ]]; }
+
+# optional NAME WHY: a package that not every archive has.
+optional() {
+    if is_installed "$1" || apt-cache show "$1" >/dev/null 2>&1; then say "$1 $2"; fi
+}
+
+# missing dev|demo: those lines of `packages` whose package is not installed.
+missing() {
+    local wanted
+    wanted=$(packages "$1")
+    # One dpkg-query for all: a second run waits for it. It fails if it has never heard of one of them.
+    # shellcheck disable=SC2016 # dpkg-query's own variables
+    awk 'FILENAME != "-" { if ($2 == "installed") have[$1]; next } !($1 in have || seen[$1]++)' \
+        <(cut -d ' ' -f 1 <<<"$wanted" |
+            xargs dpkg-query -W -f='${Package} ${db:Status-Status}\n' 2>/dev/null) - <<<"$wanted"
+}
+
+apt_words() {
+    # shellcheck disable=SC2086 # one word per package
+    echo "apt-get update && apt-get install --no-install-recommends" $names
+}
+
+is_root() { [[ $(id -u) == 0 ]]; }
+
+# become_root: makes sure that as_root will work, or says what an administrator has to do.
+become_root() {
+    if is_root; then return; fi
+    if command -v sudo >/dev/null; then
+        if sudo -n true 2>/dev/null; then return; fi
+        if [[ -t 0 ]]; then
+            say "Installing them needs an administrator's rights: sudo may ask for your password."
+            if sudo -v; then return; fi
+        fi
+    fi
+    die "Without an administrator's rights they cannot be installed. Have an administrator run, as root:
+    $(apt_words)
+and then run this again."
+}
+
+as_root() {
+    if is_root; then "$@"; else sudo "$@"; fi
+}
+
+# apt COMMAND...: the first boot of a new system often holds apt's lock for minutes, so wait for it.
+apt() {
+    as_root env LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
+        apt-get -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@" 9>&-
+}
+
+# install_packages dev|demo
+install_packages() {
+    local lines
+    lines=$(missing "$1")
+    if [[ ! $lines ]]; then return; fi
+    names=$(cut -d ' ' -f 1 <<<"$lines" | xargs)
+    say "Debian packages to install:"
+    say "  ${lines//$'\n'/$'\n'  }"
+    become_root
+    # A stranger's broken archive must not stop us: what matters shows when we install.
+    attempt "Reading the lists of packages (about 10 s)" apt update || true
+    names=$(missing "$1" | cut -d ' ' -f 1 | xargs) # the lists may have been empty, or old
+    # shellcheck disable=SC2086 # one word per package
+    step "Installing them (1 to 3 minutes, on a Raspberry Pi up to 10)" \
+        apt install --no-install-recommends --no-remove $names
+    if [[ " $names " == *" pulseaudio "* ]]; then leave_the_sound_alone; fi
+}
+
+# The virtual card is a PulseAudio of its own. As a service of every login it would take this machine's sound card away
+# from whatever uses it now: PipeWire, or the firmware itself.
+leave_the_sound_alone() {
+    if command -v systemctl >/dev/null; then
+        as_root systemctl --global disable pulseaudio.service pulseaudio.socket >/dev/null 2>&1 || true
+    fi
+}
+
+# --- The machine ----------------------------------------------------------------------------------------------------
+
+check_machine() {
+    local architecture
+    if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
+        die "Earshot needs Debian 12 or newer, or Raspberry Pi OS of 2023 or newer: this system has no apt."
+    fi
+    architecture=$(dpkg --print-architecture)
+    if [[ $architecture != amd64 && $architecture != arm64 ]]; then
+        die "Earshot needs a 64-bit system, because its wake words run on onnxruntime, which has no package for" \
+            "$architecture. On a Raspberry Pi 3 or newer, install the 64-bit Raspberry Pi OS."
+    fi
+}
+
+check_checkout() {
+    local free
+    if [[ ! -w $here || (-e $venv && ! -w $venv) ]]; then
+        die "You may not write in $here. Run this as the owner of that directory, or make a checkout of your own."
+    fi
+    free=$(df -Pm "$here" | awk 'NR == 2 { print $4 }')
+    if ((free < free_mb)); then
+        die "Only $free MB are free where $here is; $free_mb MB are needed. Make room and run this again."
+    fi
+}
+
+check_python() {
+    if [[ -x $python ]] && ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+        die "Earshot needs Python 3.11 or newer, and $python is $("$python" -V 2>&1)." \
+            "Upgrade this system to Debian 12 or newer, or Raspberry Pi OS of 2023 or newer."
+    fi
+}
+
+# --- .venv ----------------------------------------------------------------------------------------------------------
+
+# base: what a .venv cannot survive a change of.
+base() { say "$(readlink -f "$python") $venv"; }
+
+stamp() {
+    base
+    cat "$requirements" "$here/pyproject.toml" | sha256sum
+}
+
+is_venv_ready() { [[ -f $stamp_file && $(<"$stamp_file") == "$(stamp)" ]]; }
+
+# in_venv COMMAND...: runs a command of .venv as if it were the only Python here. How pip reaches its index is the
+# owner's to say; what else they told it (PIP_USER, PIP_TARGET, ...) would install elsewhere.
+in_venv() (
+    for name in "${!PIP_@}"; do
+        case $name in
+            PIP_*INDEX* | PIP_FIND_LINKS | PIP_TRUSTED_HOST | PIP_*CERT | PIP_PROXY) ;;
+            PIP_*TIMEOUT | PIP_RETRIES | PIP_CONFIG_FILE | PIP_*CACHE_DIR) ;;
+            *) unset "$name" ;;
+        esac
+    done
+    unset PYTHONHOME PYTHONPATH
+    # pip unpacks hundreds of MB: /tmp is in memory on Debian 13.
+    export PYTHONNOUSERSITE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 TMPDIR=$venv/tmp
+    command=$venv/bin/$1
+    shift
+    exec "$command" "$@"
+)
+
+# pip ARGUMENT...: installs exactly what it is told, into .venv.
+pip() { in_venv python -m pip --no-input install --no-user --progress-bar off --no-deps "$@"; }
+
+# The virtual card for a desktop that excludes the package: its program and modules in .venv.
+unpack_pulseaudio() {
+    local tree=$venv/pulseaudio
+    rm -rf "$tree"
+    mkdir "$tree"
+    step "Unpacking PulseAudio into .venv, as this system has PipeWire (5 s)" download_pulseaudio "$tree"
+    cat >"$tree/run" <<'END'
+#!/bin/sh
+tree=$(dirname "$(readlink -f "$0")")
+modules=$(dirname "$(find "$tree" -name module-null-sink.so)")
+export LD_LIBRARY_PATH="$(dirname "$(find "$tree" -name 'libpulsecore-*.so')"):$modules"
+exec "$tree/usr/bin/pulseaudio" --dl-search-path="$modules" "$@"
+END
+    chmod +x "$tree/run"
+    ln -sf ../pulseaudio/run "$venv/bin/pulseaudio"
+}
+
+download_pulseaudio() (
+    cd "$1" && apt-get download pulseaudio && dpkg-deb --extract pulseaudio_*.deb . && rm pulseaudio_*.deb
+)
+
+has_pulseaudio() { [[ -x $venv/bin/pulseaudio ]] || ! excludes_pulseaudio; }
+
+make_venv() {
+    # Without a stamp, pip may have been stopped halfway through a package, which it would take for installed.
+    if [[ ! -f $stamp_file || $(head -n 1 "$stamp_file") != "$(base)" ]]; then
+        rm -rf "$venv"
+        step "Making .venv (5 s, on a Raspberry Pi 30 s)" \
+            env -u PYTHONHOME -u PYTHONPATH "$python" -I -m venv --system-site-packages "$venv"
+    fi
+    rm -f "$stamp_file"
+    mkdir -p "$venv/tmp"
+    step "Installing Python packages: 160 MB (1 minute, on a Raspberry Pi 5)" \
+        pip --require-hashes --only-binary :all: --requirement "$requirements"
+    step "Installing Earshot itself (5 s)" pip --no-build-isolation --no-index --editable "$here"
+    step "Trying what was installed (a few seconds)" in_venv python -c \
+        "import device, gpiozero, matplotlib, numpy, onnxruntime, pocketsphinx, pyaudio, samplerate, websocket, websockets"
+    rm -rf "$venv/tmp"
+    stamp >"$stamp_file"
+}
+
+# --- What it is told to do ------------------------------------------------------------------------------------------
+
+# is_ready dev|demo
+is_ready() { is_venv_ready && has_pulseaudio && [[ ! $(missing "$1") ]]; }
+
+# prepare dev|demo: silent if there is nothing to do.
+prepare() {
+    if is_ready "$1"; then return; fi
+    check_machine
+    exec 9<"$here" # kept open in pip: if only this script is killed, the next run waits for the orphan
+    if ! flock -n 9; then
+        say "Another run is at work here; waiting for it to end."
+        flock -w 1800 9 || die "It is still at work. Run this again when it has ended."
+    fi
+    if ! is_venv_ready; then check_checkout; fi
+    check_python
+    install_packages "$1"
+    check_python
+    if ! is_venv_ready; then make_venv; fi
+    if ! has_pulseaudio; then unpack_pulseaudio; fi
+    exec 9<&-
+    rm -f "${log:-}" # main may exec, which skips the trap
+    say "Everything is prepared: .venv/bin/earshot --help"
+}
+
+main() {
+    case ${1:-} in
+        --help | -h) usage ;;
+        --demo)
+            prepare demo
+            shift
+            PATH=$venv/bin:$PATH exec "$venv/bin/earshot" demo "$@"
+            ;;
+        --dev)
+            if (($# > 1)); then
+                usage >&2
+                exit 2
+            fi
+            prepare dev
+            ;;
+        "")
+            say "Putting Earshot on a Raspberry Pi comes in a later release. This works now:" >&2
+            usage >&2
+            exit 2
+            ;;
+        *)
+            usage >&2
+            exit 2
+            ;;
+    esac
+}
+
+if [[ ${BASH_SOURCE[0]} == "$0" ]]; then main "$@"; fi

@@ -1,0 +1,263 @@
+"""The ear: what reaches the agent, in which order, and what is heard besides."""
+
+import struct
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from device.audio import SILENT_FRAME, Frame
+from device.events import CloseEar, Dropped, OpenEar, SpeechEnded, SpeechStarted, WakeHeard
+from device.hearing import ear as ear_module
+from device.hearing.ear import Ear
+from device.worker import Worker
+from tests.fakes import LIMIT_S, Clock, Recorder
+
+LAST = 9999
+"""The frame with which a test ends."""
+
+
+def frame(number):
+    """Frame `number`, captured 20 ms times its number after second 100."""
+    return Frame(struct.pack("<h", number) * 320, at(number))
+
+
+def at(number):
+    return 100 + number / 50
+
+
+def number_of(pcm):
+    assert len(pcm) == 640
+    return struct.unpack_from("<h", pcm)[0]
+
+
+class Network:
+    """Stands for both detectors: writes down the frames it hears and says what it was told to say at some of them."""
+
+    def __init__(self, stopping, trace):
+        self.answers = {}
+        self.heard = []
+        self.resets = []
+        self._stopping = stopping
+        self._trace = trace
+
+    def hear(self, frame):
+        number = number_of(frame.pcm)
+        if number == LAST:
+            self._stopping.set()
+            return None
+        self.heard.append(number)
+        self._trace.append(("network", number))
+        return self.answers.get(number)
+
+    def reset(self, *, speaking):
+        self.resets.append(speaking)
+
+
+class Bench:
+    """An ear with all around it. Everything it is given is worked off by `run`, on the test's own thread."""
+
+    def __init__(self):
+        self.stopping = threading.Event()
+        self.trace = []
+        self.events = Recorder()
+        self.wake, self.speech = Network(self.stopping, self.trace), Network(self.stopping, self.trace)
+        self.ear = Ear(self.wake, self.speech, self._send, self.events)
+
+    def _send(self, session, pcm):
+        if number_of(pcm) != LAST:
+            self.trace.append((session, number_of(pcm)))
+
+    def hear(self, *numbers):
+        for number in numbers:
+            self.ear.hear(frame(number))
+
+    def open(self, session, since, speaking=False):
+        self.ear.order(OpenEar(session, at(since), speaking))
+
+    def close(self):
+        self.ear.order(CloseEar())
+
+    def run(self):
+        self.ear._inbox.put(frame(LAST))
+        self.stopping.clear()
+        self.ear.work(self.stopping)
+
+    @property
+    def sent(self):
+        return [item for item in self.trace if item[0] != "network"]
+
+
+@pytest.fixture
+def bench():
+    return Bench()
+
+
+def test_what_was_said_before_comes_first_then_what_is_said_without_gap_or_doubled_frame(bench):
+    bench.hear(*range(30))
+    bench.open(7, since=12)
+    bench.hear(*range(30, 60))
+    bench.run()
+    assert bench.sent == [(7, number) for number in range(12, 60)]
+
+
+def test_two_seconds_are_kept_and_no_more(bench):
+    for start in range(0, 250, 50):
+        bench.hear(*range(start, start + 50))
+        bench.run()
+    bench.open(1, since=0)
+    bench.run()
+    # one place in the ring went to the last frame of the last run
+    assert bench.sent == [(1, number) for number in range(152, 250)]
+
+
+def test_nothing_is_forwarded_before_it_is_opened_or_after_it_is_closed(bench):
+    bench.hear(0, 1)
+    bench.run()
+    assert bench.sent == []
+    bench.open(1, since=2)
+    bench.hear(2, 3)
+    bench.close()
+    bench.hear(4, 5)
+    bench.run()
+    assert bench.sent == [(1, 2), (1, 3)]
+
+
+def test_opened_again_it_begins_with_what_was_said_since(bench):
+    bench.open(1, since=0)
+    bench.hear(0, 1, 2)
+    bench.close()
+    bench.hear(3, 4, 5)
+    bench.open(1, since=5)
+    bench.hear(6)
+    bench.run()
+    assert bench.sent == [(1, 0), (1, 1), (1, 2), (1, 5), (1, 6)]
+
+
+def test_an_order_to_open_what_is_open_doubles_nothing(bench):
+    bench.open(1, since=0)
+    bench.hear(0, 1)
+    bench.open(1, since=0)
+    bench.hear(2)
+    bench.run()
+    assert bench.sent == [(1, 0), (1, 1), (1, 2)]
+
+
+def test_frames_go_to_the_session_that_was_opened_last(bench):
+    bench.open(1, since=0)
+    bench.hear(0, 1)
+    bench.open(2, since=1)
+    bench.hear(2)
+    bench.run()
+    assert bench.sent == [(1, 0), (1, 1), (2, 1), (2, 2)]
+
+
+@given(st.lists(st.sampled_from(["frame"] * 6 + ["open", "close"]), max_size=80), st.integers(0, 100))
+def test_whenever_it_is_opened_and_closed_each_frame_goes_at_most_once_and_in_order(steps, since):
+    bench, said, session = Bench(), 0, 0
+    expected, open_session, taken = [], None, []
+    for step in steps:
+        if step == "frame":
+            bench.hear(said)
+            taken.append(said)
+            if open_session:
+                expected.append((open_session, said))
+            said += 1
+        elif step == "open":
+            session += 1
+            open_session = session
+            bench.open(session, since=since)
+            expected += [(session, number) for number in taken if number >= since]
+        else:
+            open_session = None
+            bench.close()
+    bench.run()
+    assert bench.sent == expected
+
+
+def test_sounds_of_our_own_are_silence_for_the_agent_and_only_while_they_sound(bench, monkeypatch):
+    clock = Clock(now=at(3))
+    monkeypatch.setattr(ear_module, "time", clock)
+    bench.open(1, since=0)
+    bench.hear(0, 1, 2)
+    bench.ear.mask(0.041)  # frames 3, 4 and 5, by the time they were captured
+    bench.hear(3, 4, 5, 6, 7)
+    bench.run()
+    silent = number_of(SILENT_FRAME)
+    assert [number for _, number in bench.sent] == [0, 1, 2, silent, silent, silent, 6, 7]
+    assert bench.wake.heard == bench.speech.heard == list(range(8))
+
+
+def test_sounds_of_our_own_are_masked_in_what_was_said_before_the_session_too(bench, monkeypatch):
+    monkeypatch.setattr(ear_module, "time", Clock(now=at(2)))
+    bench.hear(1)
+    bench.ear.mask(0.021)
+    bench.hear(2, 3, 4)
+    bench.open(1, since=1)
+    bench.run()
+    assert [number for _, number in bench.sent] == [1, 0, 0, 4]
+
+
+def test_several_sounds_of_our_own_are_masked_each_by_its_time(bench, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(ear_module, "time", clock)
+    bench.open(1, since=1)
+    for number in (2, 5):
+        clock.now = at(number)
+        bench.ear.mask(0.001)
+    bench.hear(*range(1, 8))
+    bench.run()
+    assert [number for _, number in bench.sent] == [1, 0, 3, 4, 0, 6, 7]
+
+
+def test_more_than_two_seconds_behind_frames_are_dropped_and_counted_but_no_order(bench):
+    bench.hear(*range(110))
+    bench.open(1, since=95)
+    bench.close()
+    bench.run()
+    assert bench.sent == [(1, number) for number in range(95, 100)]
+    assert bench.events.items == []
+    bench.hear(110, 111)
+    bench.run()
+    assert bench.events.items == [Dropped("ear", 10)]
+    assert bench.wake.heard == [*range(100), 110, 111]
+
+
+def test_a_frame_leaves_before_the_networks_think_about_it(bench):
+    bench.open(1, since=0)
+    bench.hear(0, 1)
+    bench.run()
+    assert bench.trace == [(1, 0), ("network", 0), ("network", 0), (1, 1), ("network", 1), ("network", 1)]
+
+
+def test_wake_words_are_heard_in_a_session_and_outside_speech_only_in_one(bench):
+    heard = [WakeHeard("alexa", 0.9, at(number)) for number in (1, 3)]
+    bench.wake.answers = {1: heard[0], 3: heard[1]}
+    bench.speech.answers = {1: SpeechStarted(), 2: SpeechStarted(), 3: SpeechEnded()}
+    bench.hear(0, 1)
+    bench.open(1, since=0)
+    bench.hear(2, 3)
+    bench.close()
+    bench.hear(4)
+    bench.run()
+    assert bench.events.items == [heard[0], SpeechStarted(), SpeechEnded(), heard[1]]
+    assert bench.wake.heard == [0, 1, 2, 3, 4]
+    assert bench.speech.heard == [2, 3]
+
+
+@pytest.mark.parametrize("speaking", [True, False])
+def test_the_speech_detector_learns_whether_somebody_speaks_when_it_is_opened(bench, speaking):
+    bench.open(1, since=0, speaking=speaking)
+    bench.hear(0)
+    bench.run()
+    assert bench.speech.resets == [speaking]
+
+
+def test_it_ends_soon_when_told_to_though_nothing_is_heard(bench):
+    worker = Worker("ear", bench.ear.work, bench.events)
+    worker.start()
+    worker.stopping.set()
+    worker.join(LIMIT_S)
+    assert not worker.is_alive()
+    assert bench.events.items == []

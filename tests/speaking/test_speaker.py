@@ -1,0 +1,382 @@
+"""The loudspeaker on a card that plays a period when the test says so: what is heard, and what is said of it."""
+
+import numpy as np
+import pytest
+
+from device.config import Speaker as Settings
+from device.errors import HardwareError
+from device.events import (
+    Chime,
+    Dropped,
+    PlaybackStarted,
+    PlaybackStopped,
+    PlayChime,
+    SetVolume,
+    StopChime,
+    StopPlayback,
+    WorkerDied,
+)
+from device.speaking import chimes
+from device.speaking import speaker as module
+from device.speaking.speaker import Speaker
+from device.worker import Worker
+from tests.fakes import LIMIT_S, Clock, FakeOutput, Recorder, tone
+
+PERIOD = 480
+LOUD = 8000
+
+
+def level(periods, value=LOUD):
+    """So many periods of a constant level: each cut shows."""
+    return np.full(round(periods * PERIOD), value, np.int16).tobytes()
+
+
+class Bench:
+    """A speaker at work. The period that is played next has been decided already; orders show in the one after it."""
+
+    def __init__(self, rate=24_000, channels=1, **settings):
+        self.card = FakeOutput(rate, channels)
+        self.events = Recorder()
+        settings = Settings(**{"volume": 100, **settings})
+        self.speaker = Speaker(settings, self.events, open_stream=lambda: self.card)
+        self.worker = Worker("speaker", self.speaker.work, self.events)
+        self.worker.start()
+
+    def feed(self, reply, pcm):
+        self.speaker.feed(reply, pcm)
+
+    def play(self, periods=1):
+        """What is played next, as int64, shape (samples, channels) or (samples,) in mono."""
+        played = self.card.play(periods).astype(np.int64)
+        return played[:, 0] if self.card.channels == 1 else played
+
+    def begin(self, reply=1, periods=50):
+        """Play the first period of a reply."""
+        self.feed(reply, level(periods))
+        self.play()
+        assert np.all(self.play() == LOUD)
+        self.events.wait_for(PlaybackStarted(reply))
+
+    def stop(self):
+        self.worker.stopping.set()
+        self.card.release()
+        self.worker.join(LIMIT_S)
+        assert not self.worker.is_alive()
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def make():
+    benches = []
+
+    def make(*args, **settings):
+        benches.append(Bench(*args, **settings))
+        return benches[-1]
+
+    yield make
+    for bench in benches:
+        bench.stop()
+
+
+@pytest.fixture
+def bench(make):
+    return make()
+
+
+def test_it_plays_silence_while_there_is_nothing_to_play(bench):
+    assert np.all(bench.play(20) == 0) and bench.events.items == []
+
+
+def test_a_reply_is_heard_whole_and_said_to_begin_and_to_be_over_once_each(bench):
+    samples = np.arange(1, 10 * PERIOD + 1)
+    bench.feed(1, samples[: 3 * PERIOD].astype(np.int16).tobytes())
+    bench.feed(1, samples[3 * PERIOD :].astype(np.int16).tobytes())
+    heard = bench.play(40)
+    assert np.array_equal(heard[heard != 0], samples)
+    assert bench.events.items == [PlaybackStarted(1), PlaybackStopped(1, "drained")]
+
+
+def test_it_is_said_to_begin_when_its_first_samples_are_written_and_not_when_they_come(bench):
+    bench.feed(1, level(10))
+    bench.play()  # silence: decided before
+    assert bench.events.items == []
+    bench.play()
+    assert bench.events.items == [PlaybackStarted(1)]
+
+
+def test_it_is_over_300_ms_after_its_last_sample(bench):
+    bench.begin(periods=10)
+    bench.play(9)
+    assert np.all(bench.play(14) == 0)
+    assert bench.events.items == [PlaybackStarted(1)]
+    bench.play(3)
+    assert bench.events.items == [PlaybackStarted(1), PlaybackStopped(1, "drained")]
+
+
+def test_two_replies_one_after_the_other_are_two(bench):
+    for reply in (1, 2):
+        bench.feed(reply, level(5))
+        bench.play(30)
+    expected = [(PlaybackStarted(reply), PlaybackStopped(reply, "drained")) for reply in (1, 2)]
+    assert bench.events.items == [*expected[0], *expected[1]]
+
+
+def test_a_stop_is_heard_with_the_next_period_and_fades_in_5_ms(bench):
+    bench.begin()
+    bench.speaker.order(StopPlayback(1, "interrupted"))
+    assert np.all(bench.play() == LOUD)  # decided before
+    period = bench.play()
+    fade = PERIOD // 4
+    assert period[0] == LOUD and np.all(np.diff(period[:fade]) < 0) and np.abs(np.diff(period)).max() < LOUD / 100
+    assert np.all(period[fade:] == 0)
+    assert np.all(bench.play(30) == 0)
+    assert bench.events.items == [PlaybackStarted(1), PlaybackStopped(1, "interrupted")]
+
+
+def test_a_stop_is_told_when_the_fade_is_written_and_not_a_period_later(bench):
+    bench.begin()
+    bench.speaker.order(StopPlayback(1, "stopped"))
+    bench.play()
+    with bench.card._changed:
+        bench.card._room += PERIOD // 4 * 2  # room for the fade alone
+        bench.card._changed.notify_all()
+    bench.events.wait_for(PlaybackStopped(1, "stopped"))
+
+
+def test_an_order_that_comes_while_the_card_is_full_still_counts_for_this_period(make, clock):
+    bench = make()
+    bench.card.room_at_once = False
+    bench.begin()
+    bench.play()
+    bench.speaker.order(StopPlayback(1, "interrupted"))
+    bench.play()
+    assert bench.play()[-1] == 0
+
+
+def test_late_audio_of_a_stopped_reply_is_not_heard_but_the_next_reply_is(bench):
+    bench.begin()
+    bench.speaker.order(StopPlayback(1, "interrupted"))
+    bench.feed(1, level(10))
+    bench.play(2)
+    bench.feed(1, level(10))
+    assert np.all(bench.play(10) == 0)
+    bench.feed(1, level(10))
+    bench.feed(2, level(10, 300))
+    heard = bench.play(40)
+    assert set(heard) == {0, 300} and np.count_nonzero(heard) == 10 * PERIOD
+    stopped = [PlaybackStarted(1), PlaybackStopped(1, "interrupted")]
+    assert bench.events.items == [*stopped, PlaybackStarted(2), PlaybackStopped(2, "drained")]
+
+
+def test_a_stop_spares_the_next_reply_that_has_come_already(bench):
+    bench.begin(periods=20)
+    bench.feed(2, level(5, 300))
+    bench.play()
+    bench.speaker.order(StopPlayback(1, "interrupted"))
+    bench.play(2)
+    heard = bench.play(30)
+    assert np.count_nonzero(heard == 300) == 5 * PERIOD
+    assert np.count_nonzero(heard == LOUD) == 0
+    stopped = [PlaybackStarted(1), PlaybackStopped(1, "interrupted")]
+    assert bench.events.items == [*stopped, PlaybackStarted(2), PlaybackStopped(2, "drained")]
+
+
+def test_a_reply_stopped_before_it_was_heard_says_nothing(bench):
+    bench.feed(1, level(2))
+    bench.play()
+    bench.speaker.order(StopPlayback(1, "stopped"))
+    assert np.all(bench.play(30) == 0) and bench.events.items == []
+
+
+def test_a_stop_while_nothing_plays_says_nothing_and_harms_no_later_reply(bench):
+    bench.speaker.order(StopPlayback(3, "stopped"))
+    bench.play(5)
+    bench.feed(3, level(10))
+    assert np.all(bench.play(10) == 0)
+    bench.feed(4, level(10))
+    assert np.count_nonzero(bench.play(15)) == 10 * PERIOD
+    assert bench.events.items[0] == PlaybackStarted(4)
+
+
+def test_a_gap_in_a_reply_is_silence_that_is_counted_and_not_its_end(bench):
+    bench.begin(periods=5)
+    bench.play(10)
+    bench.feed(1, level(5))
+    bench.play(30)
+    (gap,) = bench.events.of(Dropped)
+    assert gap.where == "jitter_buffer_gap" and 3 <= gap.frames <= 8
+    assert bench.events.of(PlaybackStarted, PlaybackStopped) == [PlaybackStarted(1), PlaybackStopped(1, "drained")]
+
+
+def test_more_than_five_minutes_at_once_lose_their_beginning_and_it_is_said(bench):
+    for _ in range(6):
+        bench.feed(1, level(3000))
+    bench.play(3)
+    bench.events.wait(lambda events: Dropped("jitter_buffer", 3000) in events)
+
+
+def test_more_chunks_than_may_wait_are_dropped_and_counted():
+    events = Recorder()
+    speaker = Speaker(Settings(), events, open_stream=FakeOutput)
+    for _ in range(4100):
+        speaker.feed(1, b"\0\0")
+    assert events.items == [Dropped("speaker", 1)] * 4
+
+
+def test_half_the_volume_is_a_quarter_of_the_amplitude_and_changes_without_a_step(bench):
+    bench.begin()
+    bench.speaker.order(SetVolume(50))
+    bench.play()
+    ramp = bench.play()
+    assert ramp[0] == LOUD and ramp[-1] == LOUD // 4 and np.abs(np.diff(ramp)).max() < LOUD / 100
+    assert np.all(bench.play() == LOUD // 4)
+    bench.speaker.order(SetVolume(0))
+    bench.play(2)
+    assert np.all(bench.play() == 0)
+
+
+def test_the_configured_volume_counts_from_the_first_sample(make):
+    bench = make(volume=50)
+    bench.feed(1, level(5))
+    bench.play()
+    assert np.all(bench.play() == LOUD // 4)
+
+
+def test_a_chime_is_heard_without_a_reply_and_ends_by_itself(bench):
+    bench.speaker.order(PlayChime(Chime.WAKE))
+    bench.play()
+    expected = chimes.render(Chime.WAKE, 24_000)
+    heard = bench.play(20)[: len(expected)] / 32768
+    assert np.abs(heard - expected).max() < 1e-3
+    assert np.all(bench.play(5) == 0) and bench.events.items == []
+
+
+def test_a_chime_is_mixed_into_a_reply(bench):
+    bench.begin()
+    bench.speaker.order(PlayChime(Chime.ERROR))
+    bench.play()
+    expected = chimes.render(Chime.ERROR, 24_000)[: 5 * PERIOD] + LOUD / 32768
+    assert np.abs(bench.play(5) / 32768 - expected).max() < 1e-3
+
+
+def test_a_stop_of_the_reply_leaves_the_chime(bench):
+    bench.begin()
+    bench.speaker.order(StopPlayback(1, "stopped"))
+    bench.speaker.order(PlayChime(Chime.END))
+    bench.play()
+    expected = chimes.render(Chime.END, 24_000)[: 5 * PERIOD]
+    heard = bench.play(5) / 32768
+    assert np.abs(heard[PERIOD:] - expected[PERIOD:]).max() < 1e-3
+
+
+def test_a_chime_can_be_broken_off_without_a_click(bench):
+    bench.speaker.order(PlayChime(Chime.TIMER))
+    bench.play(4)
+    bench.speaker.order(StopChime())
+    bench.play()
+    heard = bench.play(10)
+    assert np.count_nonzero(heard[PERIOD // 4 :]) == 0 and np.abs(np.diff(heard)).max() < 3000
+
+
+def test_stopping_a_chime_that_does_not_sound_does_nothing(bench):
+    bench.speaker.order(StopChime())
+    assert np.all(bench.play(3) == 0)
+
+
+def test_without_chimes_none_is_heard_and_none_has_to_be_masked(make):
+    bench = make(chimes=False)
+    bench.speaker.order(PlayChime(Chime.WAKE))
+    assert np.all(bench.play(20) == 0)
+    assert bench.speaker.masking_s(Chime.WAKE) == 0
+
+
+def test_a_chime_is_masked_until_it_has_died_away_in_the_room(bench):
+    bench.play()
+    assert bench.speaker.latency_s == bench.card.latency_s
+    least = chimes.length_s(Chime.TIMER) + bench.card.latency_s + 0.04
+    assert least < bench.speaker.masking_s(Chime.TIMER) < least + 0.5
+
+
+def test_chimes_do_not_overload(bench):
+    bench.feed(1, level(50, 32767))
+    bench.speaker.order(PlayChime(Chime.WAKE))
+    bench.play()
+    heard = bench.play(5)
+    assert heard.max() == 32767 and heard.min() > 0
+
+
+@pytest.mark.parametrize("rate", [24_000, 32_000, 44_100, 48_000, 96_000])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_any_card_plays_the_reply_at_its_own_rate_and_on_all_its_channels(make, rate, channels):
+    bench = make(rate, channels)
+    bench.feed(1, tone(440, 0.6, 24_000).tobytes())
+    heard = bench.play(60).reshape(-1, channels)
+    assert np.array_equal(heard[:, 0], heard[:, -1])
+    loud = np.flatnonzero(np.abs(heard[:, 0]) > 200)
+    length = loud[-1] - loud[0]
+    assert length == pytest.approx(0.6 * rate, abs=0.005 * rate)
+    middle = heard[loud[0] + rate // 20 : loud[0] + rate // 20 + rate // 2, 0].astype(float)
+    assert np.argmax(np.abs(np.fft.rfft(middle))) == 220
+    assert np.sqrt(np.mean(middle**2)) == pytest.approx(0.5 * 32767 / np.sqrt(2), rel=0.02)
+    assert bench.events.items == [PlaybackStarted(1), PlaybackStopped(1, "drained")]
+
+
+@pytest.mark.parametrize("rate", [44_100, 48_000])
+def test_a_stop_is_as_quick_on_a_card_of_another_rate(make, rate):
+    bench = make(rate, 2)
+    bench.feed(1, level(50))
+    bench.play(5)
+    bench.speaker.order(StopPlayback(1, "interrupted"))
+    bench.play()
+    period = bench.play()
+    assert period[0].min() > LOUD * 0.9 and np.all(period[bench.card.period // 4 :] == 0)
+    bench.feed(2, level(20, 300))
+    heard = bench.play(30)
+    assert np.abs(heard).max() < 400, "something of the stopped reply is left in the resampler"
+
+
+@pytest.mark.parametrize("rate", [24_000, 44_100, 48_000])
+def test_the_end_of_a_reply_is_not_heard_at_the_beginning_of_the_next(make, rate):
+    bench = make(rate)
+    bench.feed(1, level(10))
+    bench.play(40)
+    bench.feed(2, level(10, 300))
+    assert np.abs(bench.play(20)).max() < 400
+
+
+def test_a_device_that_is_gone_ends_the_worker_with_the_reason(make):
+    bench = make()
+    bench.play()
+    bench.card.unplug()
+    bench.events.wait_for(WorkerDied("speaker", "The speaker 'fake speaker' is gone."))
+    assert bench.card.closed.is_set()
+
+
+def test_a_device_that_cannot_be_opened_is_raised():
+    def fail():
+        raise HardwareError("There is no speaker 'x'.")
+
+    with pytest.raises(HardwareError, match="no speaker 'x'"):
+        Speaker(Settings(), Recorder(), open_stream=fail).work(Worker("w", print, print).stopping)
+
+
+def test_it_gives_the_device_back_when_told_to_stop(bench):
+    bench.play()
+    bench.stop()
+    assert bench.card.closed.is_set() and bench.events.items == []
+
+
+def test_time_in_which_nothing_was_played_is_counted(make, clock):
+    bench = make()
+    clock.tick_s = 0.0
+    for period in range(1, 160):
+        clock.now += 0.02 + (0.1 if period == 75 else 0)
+        bench.play()
+    bench.events.wait_for(Dropped("speaker", 5))
+    assert len(bench.events.items) == 1

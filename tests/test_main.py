@@ -1,0 +1,258 @@
+"""The command line as its user sees it: help, exit codes, mistakes, and no secret anywhere."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import wave
+
+import pytest
+
+from device import __version__
+from device.hearing.models import bundled
+from tests.fakes import said, silence
+
+TOKEN = "a-very-secret-token"
+COMMANDS = ("run", "demo", "agent", "check", "config", "devices", "wake")
+
+
+@pytest.fixture
+def earshot(tmp_path):
+    """Runs the command; no output of any run may hold the token. Nothing of this machine's settings is used."""
+
+    def run(*arguments, code=0, key=TOKEN, **environ):
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("EARSHOT", "CREDENTIALS"))}
+        runtime = tmp_path / "runtime"
+        runtime.mkdir(exist_ok=True)
+        clean |= {"XDG_RUNTIME_DIR": str(runtime), "PULSE_SERVER": f"unix:{tmp_path}/nobody", **environ}
+        clean |= {"EARSHOT_API_KEY": key} if key else {}
+        done = subprocess.run(
+            [sys.executable, "-m", "device", *map(str, arguments)],
+            env=clean, capture_output=True, text=True, timeout=60, cwd=tmp_path,
+        )  # fmt: skip
+        assert TOKEN not in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        assert done.returncode == code, done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """Writes a file of settings."""
+
+    def write(text):
+        path = tmp_path / "earshot.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_help_lists_every_command(earshot):
+    shown = earshot("--help").stdout
+    assert all(f"    {command} " in shown for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(earshot, command):
+    shown = earshot(command, "--help").stdout
+    assert shown.startswith(f"usage: earshot {command}") and "--config FILE" in shown
+
+
+def test_the_version_is_told(earshot):
+    assert earshot("--version").stdout == f"earshot {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["rnu"], ["run", "--evnts"], ["wake"], ["config", "x"], ["agent", "--port", "x"]]
+)
+def test_a_wrong_command_line_is_exit_code_2(earshot, arguments):
+    done = earshot(*arguments, code=2)
+    assert "usage: earshot" in done.stderr and done.stdout == ""
+
+
+def test_a_file_of_settings_that_does_not_exist_is_exit_code_78(earshot, tmp_path):
+    for command in (["run"], ["config"], ["check"], ["wake", "x.wav"]):
+        done = earshot(*command, "--config", tmp_path / "none.toml", code=78)
+        assert "none.toml: there is no such file." in done.stderr and done.stdout == ""
+
+
+MISTAKES = """
+[microphone]
+chanels = 2
+[speaker]
+volume = 200
+[wake]
+words = ["hey_jervis"]
+[conversation]
+barge_in = "speech"
+[agnet]
+url = ""
+"""
+
+
+@pytest.mark.parametrize("command", ["run", "config", "check"])
+def test_all_mistakes_are_told_at_once_a_line_each(earshot, settings, command):
+    done = earshot(command, "--config", settings(MISTAKES), code=78)
+    head, *problems = done.stderr.splitlines()
+    assert head == "The configuration cannot be used:" and len(problems) == 5
+    for sentence in (
+        "microphone.chanels is not a setting. Did you mean channels?", "speaker.volume is 200",
+        "Did you mean hey_jarvis?", "needs echo cancellation", "Did you mean agent?",
+    ):  # fmt: skip
+        assert sentence in done.stderr
+
+
+def test_mistakes_in_options_and_a_missing_key_are_told_together(earshot, settings):
+    path = settings('[agent]\nprotocol = "datagrid"\noptions = { voice_mod = "x", ephemeral = 1 }\n')
+    done = earshot("run", "--config", path, code=78, key=None)
+    assert done.stderr.count("\n  - ") == 3 and "needs an API key" in done.stderr
+
+
+def test_config_prints_what_is_in_force_and_can_be_used_again(earshot, settings):
+    path = settings('[speaker]\nvolume = 33\n[agent]\noptions = { token = "a-very-secret-token" }\n')
+    shown = earshot("config", "--config", path).stdout
+    assert "volume = 33" in shown and "# API key: from EARSHOT_API_KEY" in shown and "***" in shown
+    assert earshot("config", "--config", settings(shown)).stdout == shown
+
+
+def test_config_works_without_a_file(earshot):
+    assert "[microphone]" in earshot("config", key=None).stdout
+
+
+def test_a_key_that_cannot_be_used_is_exit_code_78_and_not_shown(earshot, settings, tmp_path):
+    earshot("config", code=78, key=f"{TOKEN} with spaces")
+    key_file = tmp_path / "key"
+    key_file.write_text(TOKEN)
+    key_file.chmod(0o644)
+    path = settings(f'[agent]\napi_key_file = "{key_file}"\n')
+    assert "chmod 600" in earshot("config", "--config", path, code=78, key=None).stderr
+    assert "never the key itself" in earshot(
+        "config", "--config", settings(f'[agent]\napi_key_file = "{TOKEN}"\n'), code=78
+    ).stderr  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "line",
+    [f'key = "{TOKEN}"', f'url = "wss://user:{TOKEN}@voice.example"', f'url = "ws://voice.example?token={TOKEN}"',
+     f'token = "{TOKEN}"', f'url = "{TOKEN}"'],
+)  # fmt: skip
+def test_a_secret_in_the_wrong_place_is_refused_and_not_shown(earshot, settings, line):
+    earshot("config", "-v", "--config", settings(f"[agent]\n{line}\n"), code=78)
+
+
+def test_devices_are_listed_or_said_to_be_none(earshot):
+    shown = earshot("devices").stdout
+    assert "microphones:" in shown and "speakers:" in shown
+
+
+def test_a_machine_without_the_sound_card_is_exit_code_1_and_the_names_there_are_are_told(earshot, settings, tmp_path):
+    path = settings('[microphone]\ndevice = "nobody-has-this"\n[speaker]\ndevice = "nor-this"\n')
+    events = tmp_path / "events.jsonl"
+    done = earshot("run", "--config", path, "--events", events, code=1)
+    assert "There is no microphone 'nobody-has-this'" in done.stderr or "There is no speaker 'nor-this'" in done.stderr
+    written = [json.loads(line) for line in events.read_text().splitlines()]
+    assert written[0]["event"] == "started" and written[-1]["event"] == "stopped"
+    assert "error" in [line["event"] for line in written]
+
+
+def test_an_event_log_that_cannot_be_written_is_exit_code_2(earshot, tmp_path):
+    assert "event log" in earshot("run", "--events", tmp_path / "no" / "folder", code=2).stderr
+
+
+def write_wav(path, sound):
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(sound.tobytes())
+    return path
+
+
+def test_wake_finds_the_word_in_recordings_and_says_where_there_is_none(earshot, tmp_path):
+    import numpy as np
+
+    spoken = write_wav(tmp_path / "spoken.wav", np.concatenate([silence(1), said("hey jarvis"), silence(1)]))
+    silent = write_wav(tmp_path / "silent.wav", silence(1))
+    first, second = earshot("wake", spoken, silent).stdout.splitlines()
+    found = re.fullmatch(r"(.+): hey_jarvis at (\d\.\d\d) s, score (0\.\d{3})", first)
+    assert found[1] == str(spoken) and 1 < float(found[2]) < 2.5 and float(found[3]) >= 0.5
+    assert second == f"{silent}: no hey_jarvis"
+
+
+def test_wake_refuses_what_is_no_recording_with_exit_code_2(earshot, tmp_path):
+    text = tmp_path / "text.wav"
+    text.write_text("hello")
+    for path in (text, tmp_path / "none.wav", tmp_path):
+        done = earshot("wake", path, code=2)
+        assert done.stderr.startswith(f"earshot: {path}") and len(done.stderr.splitlines()) == 1
+
+
+def test_a_wake_word_that_is_none_is_refused(earshot, settings, tmp_path):
+    path = settings(f'[wake]\nwords = ["{bundled("silero_vad.onnx")}"]\n')
+    done = earshot("wake", "--config", path, write_wav(tmp_path / "silent.wav", silence(1)), code=78)
+    assert "is not a wake word" in done.stderr
+
+
+def test_an_output_that_nobody_reads_is_no_error(tmp_path):
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "device", "config"],
+        stdout=write, stderr=subprocess.PIPE, text=True, timeout=60, cwd=tmp_path,
+    )  # fmt: skip
+    os.close(write)
+    assert done.returncode == 0 and done.stderr == ""
+
+
+@pytest.fixture
+def echo():
+    """A server that answers 401 and sends back all it was asked."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(30)
+        asked = []
+
+        def answer():
+            connection, _ = listener.accept()
+            with connection:
+                connection.settimeout(5)
+                asked.append(connection.recv(4096))
+                connection.sendall(
+                    b"HTTP/1.1 401 No\r\nX-Asked: " + asked[0].split(b"\r\n")[0] + b"\r\n\r\n" + asked[0]
+                )
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1], asked
+        thread.join(1)
+
+
+def test_a_check_says_of_each_part_what_is_wrong_and_shows_no_key(earshot, settings, echo):
+    port, asked = echo
+    path = settings(
+        '[microphone]\ndevice = "nobody-has-this"\n[speaker]\ndevice = "nor-this"\n'
+        f'[panel]\nbutton = "none"\nlights = "none"\n[agent]\nprotocol = "datagrid"\nurl = "ws://127.0.0.1:{port}"\n'
+    )
+    done = earshot("check", "-v", "--config", path, code=1)
+    assert TOKEN.encode() in asked[0], "the key was not even used"
+    lines = {
+        line[7:26].strip(): line[:7].strip() for line in done.stdout.splitlines() if line.startswith(("ok", "FAILED"))
+    }
+    assert lines == {
+        "wake words": "ok", "microphone": "FAILED", "speaker": "FAILED", "lights and button": "ok", "agent": "FAILED",
+    }  # fmt: skip
+    assert f"ws://127.0.0.1:{port}/ws/voice refuses the API key (HTTP 401)" in done.stdout
+
+
+def test_a_second_speaker_is_refused(earshot, tmp_path):
+    import fcntl
+
+    (tmp_path / "runtime").mkdir()
+    with (tmp_path / "runtime" / f"earshot-{os.getuid()}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write("4711\n")
+        lock.flush()
+        assert "Earshot runs already (process 4711)" in earshot("run", code=1, RUNTIME_DIRECTORY="").stderr
