@@ -92,6 +92,9 @@ def test_nobody_knows_the_app_but_the_command_line():
     assert knowing == ["device.__main__"]
 
 
+ALLOWED = {"device.session.socket": {("threading", "Lock")}}  # OpenSSL: one thread in a connection at a time
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_no_lock_no_timer_thread_and_no_sleep(module):
     if room_of(module) in ("agent", "demo"):
@@ -100,7 +103,7 @@ def test_no_lock_no_timer_thread_and_no_sleep(module):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             assert (node.value.id, node.attr) not in {
                 ("threading", "Lock"), ("threading", "RLock"), ("threading", "Timer"), ("time", "sleep"),
-            }  # fmt: skip
+            } - ALLOWED.get(module, set())  # fmt: skip
 
 
 def loaded_by(statement):
