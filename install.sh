@@ -121,7 +121,6 @@ END
     fi
     if is_raspberry_pi; then
         optional python3-lgpio "  drives button and lights"
-        optional python3-spidev " drives lights on the SPI bus"
     fi
 }
 

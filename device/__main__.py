@@ -89,12 +89,13 @@ def _settings(options: argparse.Namespace) -> tuple[config.Config, Key]:
 
 
 def _run(options: argparse.Namespace) -> int:
+    # Until there is something to end in good form. Not by an exception: a C library that is imported may take it for its own.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     from device.app import App
     from device.eventlog import EventLog
     from device.soundcard import SoundCards
     from device.system.process import alone
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until there is something to end in good form
     settings, key = _settings(options)
     event_log = EventLog(options.events)
     with alone(), SoundCards() as cards:

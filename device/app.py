@@ -74,6 +74,8 @@ class App:
         self._state = State(config.conversation, config.speaker.volume, config.microphone.preroll_s)
         self._exit_code: int | None = None
         self._ready = False
+        self._watched_at = self._patient_until = 0.0
+        """When the parts were looked after last, and until when they may still be getting ready."""
         self._stopped = threading.Event()
         protocol = PROTOCOLS[config.agent.protocol]
         microphone, speaker = config.microphone, config.speaker
@@ -106,6 +108,7 @@ class App:
             EarshotError: it cannot start.
         """
         started = time.monotonic()
+        self._patient_until = started + START_S
         self._log.write(started, "started", pid=os.getpid())
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._post(StopAsked()))  # SimpleQueue.put may interrupt itself
@@ -152,22 +155,40 @@ class App:
         self._watch(started)
 
     def _watch(self, started: float) -> None:
-        """Be ready once we hear; tell systemd that we live while we hear; see when we no longer do."""
-        heard_at, now = self._microphone.heard_at, time.monotonic()
+        """Be ready once all parts live; tell systemd that they do; see when one no longer does, whatever its driver says."""
+        now = time.monotonic()
+        if now - self._watched_at < TICK_S and self._ready:
+            return
+        if now - self._watched_at > DEAF_S:  # the process itself stood still: the parts have to come to themselves
+            self._patient_until = max(self._patient_until, now + DEAF_S)
+        self._watched_at = now
         if self._state.exit_code is not None:
             return
+        seen = {"speaker": self._speaker.played_at}
+        if not self._state.muted:
+            seen |= {"microphone": self._microphone.heard_at, "ear": self._ear.heard_at}
+        dead = [part for part, at in seen.items() if at is None or now - at > DEAF_S]
+        if not dead:
+            self._live(now, started)
+        elif now > self._patient_until:
+            self._step(WorkerDied(dead[0], self._verdict(dead[0])), now)
+
+    def _live(self, now: float, started: float) -> None:
         if not self._ready:
-            if heard_at is not None and self._speaker.latency_s is not None:
-                self._ready = True
-                self._log.write(now, "ready", start_s=round(now - started, 3))
-                log.info("= ready; say %s", " or ".join(self._config.wake.words))
-                self._notifier.ready()
-            elif now - started > START_S:
-                self._step(WorkerDied("microphone", _deaf(self._config)), now)
-        elif heard_at is not None and now - heard_at > DEAF_S:
-            self._step(WorkerDied("microphone", _deaf(self._config)), now)
-        else:
-            self._notifier.watchdog()
+            self._ready = True
+            self._log.write(now, "ready", start_s=round(now - started, 3))
+            log.info("= ready; say %s", " or ".join(self._config.wake.words))
+            self._notifier.ready()
+        self._notifier.watchdog()
+
+    def _verdict(self, part: str) -> str:
+        remedy = "Is it plugged in? `earshot check` tries it, `earshot devices` lists those there are."
+        match part:
+            case "microphone":
+                return f"The microphone {self._config.microphone.device!r} gives no sound any more. {remedy}"
+            case "speaker":
+                return f"The speaker {self._config.speaker.device!r} takes no sound any more. {remedy}"
+        return "Listening for the wake word takes longer than the sound itself. Is something else using the processor?"
 
     def _step(self, event: Event, t: float) -> None:
         before = self._state
@@ -196,6 +217,7 @@ class App:
             case StopPlayback() | StopChime() | SetVolume():
                 self._speaker.order(effect)
             case OpenMicrophone():
+                self._patient_until = time.monotonic() + START_S
                 self._microphone.open()
             case CloseMicrophone():
                 self._microphone.close()
@@ -206,21 +228,18 @@ class App:
         self._notifier.stopping()
         self._stopped.set()
         self._link.close()
-        for part in (self._button, self._lights):
-            if part is not None:
-                part.close()
-        ended = stop_all(self._workers)
-        self._log.write(time.monotonic(), "stopped")
-        self._log.close()
-        if not ended:  # it is stuck in the driver of a dead card, and PortAudio crashes when it is taken down under it
-            os._exit(self._exit_code or 1)
-
-
-def _deaf(config: Config) -> str:
-    return (
-        f"The microphone {config.microphone.device!r} gives no sound any more. Is it plugged in? "
-        "`earshot check` tries it, `earshot devices` lists those there are."
-    )
+        try:
+            for part in (self._button, self._lights):
+                if part is not None:
+                    part.close()
+        finally:
+            ended = stop_all(self._workers)
+            self._log.write(time.monotonic(), "stopped")
+            self._log.close()
+            if not ended:  # stuck in the driver of a dead card, and PortAudio crashes when it is taken down under it
+                if self._exit_code is None:
+                    log.error("! cannot go on", exc_info=True)
+                os._exit(1 if self._exit_code is None else self._exit_code)
 
 
 def _say(name: str, fields: dict[str, Any]) -> None:

@@ -22,9 +22,13 @@ FAREWELL_S = 2.0
 NOTICE_S = 10.0
 """How long the light shows why a session could not be had."""
 CHIME_WINDOW_S = 0.6
-"""Who is seen to be silent within this time of the wake word waits for a sign: the chime. The end of speech is seen half a
-second late, the wake word a fifth. Who speaks on is not disturbed, and
-who pressed the button needs none: while a chime sounds, the agent does not hear the room."""
+"""Who is seen to be silent within this time of the wake word waits for a sign: the chime. (The end of speech is seen half a
+second late, the wake word a fifth.) Who speaks on is not disturbed, and who pressed the button needs no sign: while a chime
+sounds, the agent does not hear the room."""
+TOOL_S = 60.0
+"""A tool that takes longer is not waited for: its end may have been lost."""
+LEAVE_S = 1.0
+"""The farewell when the process ends: three seconds in all are what a service manager's owner waits gladly."""
 RING_EVERY_S = 3.0
 """A timer rings this often, `RINGS` times."""
 MOST_TIMERS, MOST_TOOLS = 50, 16
@@ -52,7 +56,7 @@ def _decide(state: State, event: Event, now: float) -> Step:
         case e.PlaybackStarted() | e.PlaybackStopped():
             return _by_speaker(state, event, now)
         case e.WorkerDied() if state.exit_code is None:
-            return _leave(state, 1, now, chime=True)
+            return _leave(state, 1, now)
         case e.StopAsked() if state.exit_code is None:
             return _leave(state, 0, now)
         case e.DeadlinePassed():
@@ -74,6 +78,8 @@ def _by_session(state: State, event: Event, now: float) -> Step:
     match event:
         case e.SessionEnded() | e.SessionRefused() if state.phase is Phase.CLOSING:
             return _exit_or_rest(state)
+        case e.ReplyStarted(reply=reply) if state.phase is Phase.CLOSING:  # it was on its way when we said stop
+            return replace(state, reply=reply), (e.StopPlayback(reply, "stopped"),)
         case _ if state.phase is Phase.CLOSING:
             return state, ()
         case e.SessionEnded():
@@ -85,11 +91,11 @@ def _by_session(state: State, event: Event, now: float) -> Step:
         case e.ReplyStarted(reply=reply):
             return replace(state, reply=reply), ()
         case e.AgentInterrupted(reply=reply):
-            return replace(state, tools=()), (e.StopPlayback(reply, "interrupted"),)
+            return replace(state, tools=(), quiet_until=None), (e.StopPlayback(reply, "interrupted"),)
         case e.ToolCalled(tool=tool, status="started"):
-            return replace(state, tools=(*_tools_but(state, tool), tool)[-MOST_TOOLS:]), ()
+            return replace(state, tools=(*_tools_but(state, tool), tool)[-MOST_TOOLS:], quiet_until=None), ()
         case e.ToolCalled(tool=tool):
-            return replace(state, tools=_tools_but(state, tool)), ()
+            return replace(state, tools=_tools_but(state, tool), quiet_until=None), ()
         case e.ConnectionLost() if state.phase in CONVERSING:
             return replace(state, phase=Phase.CONNECTING, phase_until=now + RECONNECT_S, tools=()), ()
         case e.SessionRefused():
@@ -143,7 +149,9 @@ def _by_speaker(state: State, event: e.PlaybackStarted | e.PlaybackStopped, now:
         state = replace(state, phase=_conversing(state))
     if not state.settings.half_duplex or state.phase not in (Phase.CONNECTING, *CONVERSING):
         return state, ()
-    return state, (e.CloseEar(),) if state.playing else (e.OpenEar(state.session, now, speaking=False),)
+    if state.playing:
+        return replace(state, someone_speaks=False), (e.CloseEar(),)
+    return state, (e.OpenEar(state.session, now, speaking=False),)
 
 
 def _deadline(state: State, now: float) -> Step:
@@ -194,7 +202,7 @@ def _fell_silent(state: State, now: float) -> Step:
 
 
 def _interrupt(state: State, by: By) -> Step:
-    return replace(state, tools=()), (*_silence(state, "interrupted"), e.InterruptAgent(by))
+    return replace(state, tools=(), quiet_until=None), (*_silence(state, "interrupted"), e.InterruptAgent(by))
 
 
 def _close(state: State, reason: str, now: float) -> Step:
@@ -205,15 +213,16 @@ def _close(state: State, reason: str, now: float) -> Step:
     return closing, (e.CloseEar(), *_silence(state, "stopped"), e.StopSession(reason), *_chime(Chime.END))
 
 
-def _leave(state: State, code: int, now: float, *, chime: bool = False) -> Step:
-    """Leave with `code`, after the farewell to the agent if there is a session."""
-    state, effects = replace(state, exit_code=code), _chime(Chime.ERROR) if chime else ()
-    if state.phase in RESTING:
-        return state, (*effects, e.Exit(code))
+def _leave(state: State, code: int, now: float) -> Step:
+    """Leave with `code`, after a short farewell to the agent if there is one."""
+    state = replace(state, exit_code=code)
+    if state.phase in (*RESTING, Phase.CONNECTING):
+        return state, (e.Exit(code),)
+    until = min(now + LEAVE_S, state.phase_until or now + LEAVE_S)
     if state.phase is Phase.CLOSING:
-        return state, effects
+        return replace(state, phase_until=until), ()
     closing, orders = _close(state, "shutdown", now)
-    return closing, tuple(order for order in orders if not isinstance(order, e.PlayChime)) + effects
+    return replace(closing, phase_until=until), tuple(order for order in orders if not isinstance(order, e.PlayChime))
 
 
 def _exit_or_rest(state: State) -> Step:
@@ -238,15 +247,17 @@ def _mute(state: State) -> Step:
 
 
 def _count_silence(state: State, now: float) -> State:
-    """`idle_s` run while nobody speaks, the agent is not working for us, and there is somebody to wait for."""
-    quiet = state.phase is Phase.LISTENING and not state.someone_speaks and not state.tools
+    """`idle_s` run while nobody speaks and the agent uses no tool."""
+    quiet = state.phase is Phase.LISTENING and not state.someone_speaks
     if not quiet:
         return replace(state, quiet_until=None) if state.quiet_until is not None else state
-    return state if state.quiet_until is not None else replace(state, quiet_until=now + state.settings.idle_s)
+    wait = max(TOOL_S, state.settings.idle_s) if state.tools else state.settings.idle_s
+    return state if state.quiet_until is not None else replace(state, quiet_until=now + wait)
 
 
 def _silence(state: State, reason: str) -> tuple[Effect, ...]:
-    return (e.StopPlayback(state.reply, reason),) if state.reply else ()
+    newest = max(state.reply, state.playing)
+    return (e.StopPlayback(newest, reason),) if newest else ()
 
 
 def _chime(chime: Chime) -> tuple[Effect, ...]:

@@ -78,14 +78,14 @@ def url(url: str) -> Iterator[str]:
         yield "must be a URL with http, https, ws or wss and a host, such as wss://voice.example.com."
     elif "@" in parts.netloc:
         yield "holds a user name or password; secrets do not belong in this file. Use the API key."
-    elif parts.scheme in ("http", "ws") and not _is_loopback(host):
+    elif parts.scheme in ("http", "ws") and not is_loopback(host):
         yield (
             f"is not encrypted: {parts.scheme} would send voice and key in the clear. TLS is needed for any host but "
             f"this machine: use {parts.scheme.replace('ws', 'wss').replace('http', 'https')}."
         )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -17,6 +17,8 @@ def record(event: Event, before: State, after: State, effects: tuple[Effect, ...
     if getattr(event, "session", before.session) != before.session:
         return
     yield from _of_event(event, config)
+    if before.phase is Phase.CLOSING and after.session != before.session:
+        yield "session_ended", {"reason": "superseded"}  # nobody waits for its farewell any more
     for effect in effects:
         match effect:
             case e.InterruptAgent(by=by):

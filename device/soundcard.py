@@ -65,8 +65,11 @@ class Stream:
             raise HardwareError(f"The speaker {self.name!r} is gone ({error}). Is it still plugged in?") from error
 
     def has_room(self) -> bool:
-        """Whether a period can be written without waiting."""
-        return bool(self._stream.get_write_available() >= self.period)
+        """Whether a period can be written without waiting; True where the device is gone, which `write` will say."""
+        try:
+            return bool(self._stream.get_write_available() >= self.period)
+        except OSError:
+            return True
 
     def close(self) -> None:
         """Give the device back."""
@@ -74,13 +77,20 @@ class Stream:
 
 
 class SoundCards:
-    """The sound cards of this machine, as they are now: PortAudio lists them once, when this is made."""
+    """The sound cards of this machine, as they are now: PortAudio lists them once, when this is made.
+
+    Raises:
+        HardwareError: there is no sound system.
+    """
 
     def __init__(self) -> None:
         import pyaudio  # 40 ms and a scan of all PCMs: not for commands that need no sound
 
         self._pyaudio = pyaudio
-        self._pa = pyaudio.PyAudio()
+        try:
+            self._pa = pyaudio.PyAudio()
+        except OSError as error:
+            raise HardwareError(f"This machine's sound cannot be used ({error}).") from error
         self.devices = tuple(self._list())
 
     def __enter__(self) -> Self:

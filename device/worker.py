@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
 
 from device.errors import EarshotError
@@ -9,7 +10,7 @@ from device.events import WorkerDied
 
 log = logging.getLogger(__name__)
 
-JOIN_S = 1.0
+JOIN_S = 0.8
 """How long a worker may take to end: no call in it blocks for longer (a sound card taken away may: hence daemon threads)."""
 
 
@@ -40,8 +41,9 @@ def stop_all(workers: Iterable[Worker]) -> bool:
     workers = [worker for worker in workers if worker.ident is not None]
     for worker in workers:
         worker.stopping.set()
+    until = time.monotonic() + JOIN_S
     for worker in workers:
-        worker.join(JOIN_S)
+        worker.join(max(0.0, until - time.monotonic()))
         if worker.is_alive():
             log.warning("! %s does not end", worker.name)
     return not any(worker.is_alive() for worker in workers)

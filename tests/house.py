@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from device.audio import FRAME_SAMPLES
 from device.demo.card import VirtualCard
 from device.demo.pins import Levers
 from device.demo.processes import Firmware
@@ -16,6 +17,11 @@ from tests.servers.datagrid import REPLY_RATE, DatagridServer
 
 VOICE = "flite:slt"
 BUTTON = 17
+SPEECH = (
+    "I was in the garden all morning and I saw a blackbird on the old wall by the apple tree, and it sang and sang until "
+    "the rain came over the hill, and then I went in and made a pot of tea and sat down by the window to read the paper"
+)
+"""About twelve seconds without a pause, in which a chime would be in the way."""
 
 
 class House:
@@ -80,27 +86,42 @@ def seconds_of(samples: np.ndarray, hertz: float, rate: int = 48_000) -> float:
     return float(np.count_nonzero(strength > 0.01)) / 50
 
 
-def lags(played: np.ndarray, got: np.ndarray, window: int = 4_000) -> list[int]:
-    """By how many samples each loud window of `got` (int16, 16 kHz) comes after the same sound in `played`.
+def faults(room: np.ndarray, got: np.ndarray) -> tuple[int, int]:
+    """How many loud 20 ms frames of what the room played are not, at one and the same offset, in what the agent got.
 
-    One number over all windows means that nothing was lost or doubled in between.
+    `room`: float64 at 48 kHz; `got`: int16 at 16 kHz, within it. Returns the frames that differ, and those compared. What is
+    loud is asked of the room: silence in its place is a fault. One sample lost or doubled is one in all that follows.
     """
+    frames = len(got) // FRAME_SAMPLES
+    heard = got[: frames * FRAME_SAMPLES].astype(np.float64)
+    # The agent's samples lie between the card's: of three thirds of a sample, the nearest.
+    found = max((_aligned(at_16k(room[third:]), heard) for third in range(3)), key=lambda pair: pair[0])
+    played, heard = found[1].reshape(frames, -1), heard.reshape(frames, -1)
+    loud = np.sqrt(np.mean(played**2, axis=1)) > 300
+    power = np.sum(played**2, axis=1) * np.sum(heard**2, axis=1)
+    likeness = np.sum(played * heard, axis=1) / np.sqrt(np.maximum(power, 1.0))
+    return int(np.count_nonzero(loud & (likeness < 0.9))), int(np.count_nonzero(loud))
+
+
+def offset_s(room: np.ndarray, got: np.ndarray) -> float:
+    """Where in `room` what the agent got begins."""
+    return _best(at_16k(room).astype(np.float64), got.astype(np.float64)) / 16_000
+
+
+def _best(played: np.ndarray, heard: np.ndarray) -> int:
+    size = 1 << (len(played) + len(heard)).bit_length()
+    match = np.fft.irfft(np.fft.rfft(played, size) * np.conj(np.fft.rfft(heard, size)), size)
+    return int(np.argmax(match[: len(played)]))
+
+
+def _aligned(played: np.ndarray, heard: np.ndarray) -> tuple[float, np.ndarray]:
+    """How alike they are at the best offset, and `played` from there on, as long as `heard`."""
     reference = played.astype(np.float64)
-    size = 1 << (len(reference) + window).bit_length()
-    spectrum = np.fft.rfft(reference, size)
-    power = np.concatenate(([0.0], np.cumsum(reference**2)))
-    found = []
-    for start in range(0, len(got) - window, window // 2):
-        piece = got[start : start + window].astype(np.float64)
-        if np.sqrt(np.mean(piece**2)) < 300:
-            continue
-        match = np.fft.irfft(spectrum * np.conj(np.fft.rfft(piece, size)), size)[: len(reference) - window]
-        energy = power[window : len(reference)] - power[: len(reference) - window]
-        score = match / np.sqrt(np.maximum(energy, 1.0) * np.sum(piece**2))
-        best = int(np.argmax(score))
-        if score[best] > 0.9:
-            found.append(start - best)
-    return found
+    start = _best(reference, heard)
+    piece = np.zeros(len(heard))
+    there = reference[start : start + len(heard)]
+    piece[: len(there)] = there
+    return float(piece @ heard), piece
 
 
 def at_16k(samples: np.ndarray) -> np.ndarray:

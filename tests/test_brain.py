@@ -387,7 +387,23 @@ def test_nobody_speaks_for_idle_s_and_the_session_ends():
 
 def test_idle_time_does_not_run_while_somebody_speaks_or_a_tool_works():
     assert run(IN_SESSION, SpeechStarted())[0].quiet_until is None
-    assert run(IN_SESSION, ToolCalled(3, "t", "started"))[0].quiet_until is None
+    assert run(IN_SESSION, ToolCalled(3, "t", "started"))[0].quiet_until == NOW + brain.TOOL_S
+
+
+def test_half_duplex_goes_idle_even_if_the_reply_cut_the_end_of_speech_off():
+    state = replace(IN_SESSION, settings=Conversation(half_duplex=True), someone_speaks=True, quiet_until=None)
+
+    assert run(state, PlaybackStarted(8), PlaybackStopped(8, "drained"))[0].quiet_until == NOW + 8
+
+
+def test_a_reply_that_comes_when_the_session_was_stopped_is_not_heard():
+    _, effects = run(SITUATIONS["closing"], ReplyStarted(3, 8))
+
+    assert effects == [StopPlayback(8, "stopped")]
+
+
+def test_what_plays_on_in_idle_is_silenced_whatever_its_number():
+    assert run(State(session=3, playing=9), ButtonPressed())[1] == [StopPlayback(9, "stopped")]
 
 
 def test_a_session_ends_after_max_s_whatever_goes_on():

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from device.audio import FRAME_S, SILENT_FRAME, Frame
-from device.events import CloseEar, Dropped, Event, OpenEar, SpeechEnded, SpeechStarted, WakeHeard
+from device.drops import Drops
+from device.events import CloseEar, Event, OpenEar, SpeechEnded, SpeechStarted, WakeHeard
 
 RING_S = 2.0
 _RING_FRAMES = round(RING_S / FRAME_S)
@@ -54,17 +55,17 @@ class Ear:
         self._masks: deque[_Mask] = deque(maxlen=8)
         self._session: int | None = None
         """To whom frames are forwarded; None while the ear is closed."""
-        self._dropped = 0
+        self._drops = Drops("ear", post)
+        self.heard_at: float | None = None
+        """When the last frame was dealt with (seconds, CLOCK_MONOTONIC)."""
 
     def hear(self, frame: Frame) -> None:
         """Take in a frame. Called on the microphone's thread; never blocks."""
         if self._inbox.qsize() < _RING_FRAMES:
+            self._drops.tell()
             self._inbox.put(frame)
-            if self._dropped:
-                dropped, self._dropped = self._dropped, 0
-                self._post(Dropped("ear", dropped))
         else:
-            self._dropped += 1
+            self._drops.add()
 
     def order(self, order: OpenEar | CloseEar) -> None:
         """Begin or end forwarding."""
@@ -107,6 +108,7 @@ class Ear:
                 self._post(change)
         if (heard := self._wake.hear(frame)) is not None:
             self._post(heard)
+        self.heard_at = time.monotonic()
 
     def _forward(self, session: int, frame: Frame) -> None:
         ours = any(mask.since <= frame.t <= mask.until for mask in self._masks)

@@ -64,7 +64,8 @@ def claimed(factory: Any, setting: str, pins: Iterable[int]) -> Iterator[None]:
 
 def _import_lgpio() -> None:
     """Import lgpio. That makes a FIFO in the working directory, which may be read-only, and leaves it there."""
-    with tempfile.TemporaryDirectory() as room, contextlib.chdir(room), contextlib.suppress(Exception):
+    # If this fails, for want of a place to write too, gpiozero meets the reason again and tells it.
+    with contextlib.suppress(Exception), tempfile.TemporaryDirectory() as room, contextlib.chdir(room):
         os.environ["LG_WD"] = room  # where it makes the FIFO; it opens it in the working directory
-        importlib.import_module("lgpio")  # if this fails, gpiozero meets the reason again and tells it
+        importlib.import_module("lgpio")
     os.environ.pop("LG_WD", None)

@@ -13,8 +13,9 @@ from typing import NamedTuple
 from typing import Protocol as Interface
 
 from device.audio import FRAME_S
+from device.drops import Drops
 from device.errors import NetworkError
-from device.events import Dropped, Event, FirstAudioSent
+from device.events import Event, FirstAudioSent
 
 log = logging.getLogger(__name__)
 
@@ -65,14 +66,18 @@ class Outbox:
         self._backlog: deque[bytes] = deque(maxlen=_BACKLOG_FRAMES)
         self._connection: Connection | None = None
         self._first = True
-        self._dropped = 0
+        self._refused = Drops("link", post)
+        """Frames that found the queue full; of the thread that calls `hear`."""
+        self._overtaken = Drops("link", post)
+        """Frames that left the backlog unsent; of the sending thread."""
 
     def hear(self, pcm: bytes) -> None:
         """Send a frame, or keep it. Never waits."""
         if self._inbox.qsize() < _BACKLOG_FRAMES:
+            self._refused.tell()
             self._inbox.put(pcm)
         else:
-            self._post(Dropped("link", 1))
+            self._refused.add()
 
     def order(self, messages: list[str]) -> None:
         """Send these after the frames that came before, if there is a connection."""
@@ -101,14 +106,14 @@ class Outbox:
                 if self._connection is not None:
                     self._connection.abort()  # wakes the receiving thread, which connects anew
                 self._connection = None
-            if self._dropped >= 50 or (self._dropped and self._connection is not None):
-                self._post(Dropped("link", self._dropped))
-                self._dropped = 0
+            if self._connection is not None:
+                self._overtaken.tell()
 
     def _take(self, item: bytes | _Orders | _Ready | _Lost) -> None:
         match item:
             case bytes():
-                self._dropped += len(self._backlog) == self._backlog.maxlen
+                if len(self._backlog) == self._backlog.maxlen:
+                    self._overtaken.add()
                 self._backlog.append(item)
             case _Orders(messages) if self._connection is not None:
                 for message in messages:

@@ -30,7 +30,9 @@ from device.worker import Worker, stop_all
 log = logging.getLogger(__name__)
 
 FAREWELL_S = 2.0
-"""How long the agent may take to answer our `stop`."""
+"""How long the agent may take to answer our `stop`; the brain waits as long, from a little earlier on."""
+MOST_ERRORS = 20
+"""Errors of the agent that are told of, a session."""
 
 
 Connect = Callable[[Request], Connection]
@@ -62,6 +64,7 @@ class Session:
         self._reason = ""
         """Why we end the session; written before `_ending` is set."""
         self._malformed = 0
+        self._errors = 0
         self._receiver = Worker("link-receive", self._receive, post)
         self._sender = Worker("link-send", self._outbox.work, post)
 
@@ -71,8 +74,9 @@ class Session:
         self._sender.start()
 
     def hear(self, pcm: bytes) -> None:
-        """Send a frame, or keep it."""
-        self._outbox.hear(pcm)
+        """Send a frame, or keep it; after our farewell, neither."""
+        if not self._ending.is_set():
+            self._outbox.hear(pcm)
 
     def interrupt(self) -> None:
         """Make the agent be quiet."""
@@ -164,6 +168,8 @@ class Session:
                 if isinstance(fact, SessionReady) and not ready:
                     ready = True
                     self._outbox.ready(connection)
+                    if self._ending.is_set():  # before there was a connection to say it on
+                        self._outbox.order(self._protocol.stop())
                 if isinstance(fact, Ended):
                     return fact
                 self._pass_on(fact)
@@ -189,6 +195,12 @@ class Session:
 
     def _pass_on(self, fact: Fact) -> None:
         match fact:
+            case Audio() if self._ending.is_set():
+                pass  # nobody waits for it any more
+            case AgentErred():
+                self._errors += 1
+                if self._errors <= MOST_ERRORS:
+                    self._post(fact)
             case Audio(pcm):
                 begins = self.replies.audio(time.monotonic()) if pcm else None
                 if begins:

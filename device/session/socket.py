@@ -23,9 +23,14 @@ from device.errors import NetworkError, RefusedError
 from device.session.protocol import Request
 
 CONNECT_S = 5.0
-"""Limit of the TCP connection, of the TLS handshake, and of the upgrade, each."""
+"""Limit of the TCP connection to each address of the host, of the TLS handshake, and of the upgrade."""
 WAIT_S = 1.0
-"""Limit of one receive or send. A send that takes longer finds megabytes of the network's buffers full: it is broken."""
+"""Limit of one receive or send."""
+UNANSWERED_S = 5.0
+"""A network that acknowledges nothing for this long is dead, whatever it said before (tcp(7), TCP_USER_TIMEOUT)."""
+SEND_BUFFER = 32 * 1024
+"""Bytes, which Linux doubles: a second and a half of speech. What lies there is lost with the connection, and by default
+that is megabytes, minutes of speech that we would think heard."""
 LARGEST_MESSAGE = 4 * 1024 * 1024
 """Bytes. Over a minute of speech as base64; a server that sends more is broken or hostile."""
 
@@ -194,6 +199,11 @@ def _open(url: str) -> socket.socket:
     tcp = socket.create_connection((host, parts.port or (443 if secure else 80)), CONNECT_S)
     try:
         tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a frame every 20 ms is not to wait for the next
+        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(UNANSWERED_S * 1000))
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL):  # for when we have nothing to send
+            tcp.setsockopt(socket.IPPROTO_TCP, option, round(UNANSWERED_S))
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         return ssl.create_default_context().wrap_socket(tcp, server_hostname=host) if secure else tcp
     except BaseException:
         tcp.close()
@@ -207,7 +217,8 @@ def _too_large() -> NetworkError:
 def _lost(error: Exception) -> NetworkError:
     if isinstance(error, NetworkError):
         return error
-    return NetworkError("connection_lost", f"The connection broke: {error}.")
+    reason = "timed out" if isinstance(error, websocket.WebSocketTimeoutException | TimeoutError) else str(error)
+    return NetworkError("connection_lost", f"The connection broke: {reason.rstrip('.')}.")
 
 
 def _connect_error(error: Exception, request: Request) -> NetworkError | RefusedError:

@@ -13,6 +13,8 @@ PERIOD_S = 0.02
 PERIOD_BYTES = round(REPLY_RATE * PERIOD_S) * 2
 MAX_PERIODS = round(300 / PERIOD_S)
 """Five minutes (14 MB): a server may send a whole story at once, but not more."""
+MAX_CHUNKS = 20_000
+"""A chunk costs 400 bytes however little is in it."""
 HANGOVER_PERIODS = 15
 """No message says that a reply is over: it is, when nothing came for 300 ms after all was played."""
 
@@ -48,6 +50,8 @@ class JitterBuffer:
         if self.phase is Phase.EMPTY:
             self.phase, self._waited = Phase.FILLING, 0
         excess = self._bytes - MAX_PERIODS * PERIOD_BYTES
+        if len(self._chunks) > MAX_CHUNKS:
+            excess = max(excess, len(self._chunks[0][1]))
         return -(-len(self._take(excess)) // PERIOD_BYTES) if excess > 0 else 0
 
     def pull(self) -> np.ndarray | None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from device.audio import FRAME_S, FULL_SCALE, LostTime, to_int16
 from device.config import Speaker as Settings
+from device.drops import Drops
 from device.events import (
     Chime,
     Dropped,
@@ -67,6 +68,9 @@ class Speaker:
         self._gaps = 0
         """Gaps of the jitter buffer that were reported."""
         self._chime = np.zeros(0, np.float32)
+        self._drops = Drops("speaker", post)
+        self.played_at: float | None = None
+        """When the last period was written (seconds, CLOCK_MONOTONIC); None before the first."""
         self._gain = self._target = _gain(settings.volume)
         self.latency_s: float | None = None
         """From writing a sample to hearing it, as far as the driver knows; None until the stream is open."""
@@ -74,9 +78,13 @@ class Speaker:
     def feed(self, reply: int, pcm: bytes) -> None:
         """Play `pcm` (s16le, mono, 24 kHz, an even number of bytes) of `reply`. Never blocks."""
         if self._inbox.qsize() < _INBOX:
+            self._drops.tell()
             self._inbox.put(_Chunk(reply, pcm))
         else:
-            self._post(Dropped("speaker", 1))
+            self._drops.add()
+
+    def _sounds(self, chime: Chime) -> bool:
+        return self._chimes_on or chime is Chime.TIMER  # which somebody asked for
 
     def order(self, order: Order) -> None:
         """Carry out `order` with the next period."""
@@ -84,7 +92,7 @@ class Speaker:
 
     def masking_s(self, chime: Chime) -> float:
         """For how long from now the microphone may hear `chime`."""
-        if not self._chimes_on:
+        if not self._sounds(chime):
             return 0.0
         return chimes.length_s(chime) + (self.latency_s or 0.0) + 2 * FRAME_S + ROOM_S
 
@@ -105,7 +113,8 @@ class Speaker:
                 self._take_orders(stream)
                 samples = self._next_period(voice, stream.period)
                 self._write(stream, silence if samples is None else _interleave(samples, stream.channels))
-                if frames := lost.tick(time.monotonic()):
+                self.played_at = now = time.monotonic()
+                if frames := lost.tick(now):
                     self._post(Dropped("speaker", frames))
         finally:
             stream.close()
@@ -128,7 +137,7 @@ class Speaker:
             case StopPlayback(reply):
                 self._stopped = max(self._stopped, reply)
                 self._stop = item
-            case PlayChime(chime) if self._chimes_on:
+            case PlayChime(chime) if self._sounds(chime):
                 self._chime = chimes.render(chime, rate)
             case StopChime():
                 self._chime = self._chime[: rate // PERIODS_A_SECOND // FADE_PART]

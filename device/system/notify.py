@@ -12,14 +12,6 @@ class Notifier:
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         self._environ = environ
 
-    @property
-    def watchdog_s(self) -> float | None:
-        """Seconds without `watchdog()` after which systemd ends us (ping at half of it); None if it does not watch."""
-        usec = self._environ.get("WATCHDOG_USEC", "")
-        if self._environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
-            return None
-        return int(usec) / 1e6 if usec.isdecimal() and int(usec) else None
-
     def ready(self) -> None:
         """The start is over."""
         self._send("READY=1")
@@ -27,10 +19,6 @@ class Notifier:
     def watchdog(self) -> None:
         """Still alive."""
         self._send("WATCHDOG=1")
-
-    def status(self, text: str) -> None:
-        """What `systemctl status` shows."""
-        self._send("STATUS=" + " ".join(text.splitlines()))  # a line break would begin another assignment
 
     def stopping(self) -> None:
         """The end has begun."""

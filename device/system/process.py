@@ -1,5 +1,6 @@
 """What this process is to its machine: alone, and quiet."""
 
+import contextlib
 import fcntl
 import os
 import sys
@@ -13,13 +14,17 @@ from device.errors import HardwareError
 
 @contextmanager
 def alone(environ: Mapping[str, str] = os.environ) -> Iterator[None]:
-    """Hold the lock that a second speaker of this user finds taken. It is the kernel's: it goes with the process.
+    """Hold the lock that a second speaker of this user and runtime directory finds taken. It goes with the process.
 
     Raises:
         HardwareError: another one runs.
     """
-    # systemd's RuntimeDirectory=, a login's, or for want of both the one of all users
-    folder = environ.get("RUNTIME_DIRECTORY") or environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+    # systemd's RuntimeDirectory= (the first of them), a login's, or for want of both the one of all users
+    folder = (
+        environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+        or environ.get("XDG_RUNTIME_DIR")
+        or tempfile.gettempdir()
+    )
     path = Path(folder) / f"earshot-{os.getuid()}.lock"
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -34,8 +39,9 @@ def alone(environ: Mapping[str, str] = os.environ) -> Iterator[None]:
             f"Earshot runs already (process {pid}). Stop that one first, or see what it says: systemctl status earshot"
         ) from None
     try:
-        os.ftruncate(fd, 0)
-        os.write(fd, f"{os.getpid()}\n".encode())
+        with contextlib.suppress(OSError):  # on a full disk the lock holds as well, without our number in it
+            os.ftruncate(fd, 0)
+            os.write(fd, f"{os.getpid()}\n".encode())
         yield
     finally:
         os.close(fd)
@@ -46,6 +52,8 @@ def quiet_libraries() -> None:
 
     They write to file descriptor 2; Python goes on with a copy of it.
     """
+    if sys.stderr is None:  # started with it closed
+        return
     sys.stderr.flush()
     copy = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)

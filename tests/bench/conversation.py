@@ -15,8 +15,7 @@ import numpy as np
 
 from device.demo.card import VirtualCard
 from device.demo.processes import Firmware
-from device.demo.voices import say
-from tests.house import BUTTON, at_16k, channels, house, lags, tone
+from tests.house import BUTTON, SPEECH, channels, faults, house, tone
 from tests.servers.datagrid import Visit
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -104,14 +103,12 @@ def loss(card: VirtualCard, folder: Path) -> list[tuple[str, str, str]]:
     """What the agent got against what the room played: pre-roll, backlog and live, one offset over all of it."""
     with house(card, folder) as (home, server), home.speaker() as firmware, card.record(folder / "room.wav"):
         server.ready_after_s = 0.8
-        hiss = np.random.default_rng(2).normal(0, 1500, 16_000 * 30).astype(np.int16)
-        home.play(np.concatenate([say("hey jarvis", "flite:slt"), hiss]), 16_000)
+        home.hear(f"hey jarvis {SPEECH}")
         firmware.wait_for("session_ended", 60)
     got = np.frombuffer(server.visits[0].audio, np.int16)
-    found = lags(at_16k(channels(folder / "room.wav")[0]), got)
-    wrong = max(found) - min(found)
-    compared = f"{len(found)} windows over {len(got) / 16_000:.1f} s"
-    return [("speech lost or doubled between wake word and agent", "0 samples", f"{wrong} samples ({compared})")]
+    differ, compared = faults(channels(folder / "room.wav")[0], got)
+    what = "speech lost, doubled or changed between wake word and agent"
+    return [(what, "0", f"{differ} of {compared} loud frames, pre-roll, backlog and live")]
 
 
 def idle(card: VirtualCard, folder: Path, seconds: float) -> list[tuple[str, str, str]]:

@@ -45,7 +45,21 @@ def test_every_connection_after_the_first_goes_on_with_the_conversation():
     talk = protocol()
     facts("started", {"session_id": "s", "conversation_id": "c-9"}, to=talk)
     (message,) = talk.opening()
-    assert json.loads(message)["payload"] == {"conversation_id": "c-9"}
+    assert json.loads(message)["payload"] == {"conversation_id": "c-9", "voice_config": {"silent_start": True}}
+
+
+def test_a_connection_after_the_first_does_not_begin_the_conversation_once_more():
+    options = {"initial_message": "hello", "initial_context": "a kitchen", "voice_config": {"voice_preset": "sage"}}
+    talk = Datagrid(Agent(options=options), None, 1)
+    assert json.loads(talk.opening()[0])["payload"] == options
+    facts("started", {}, to=talk)
+    assert json.loads(talk.opening()[0])["payload"] == {"voice_config": {"voice_preset": "sage", "silent_start": True}}
+
+
+def test_what_the_agent_says_is_logged_on_one_line_and_without_the_key():
+    talk = Datagrid(Agent(protocol="datagrid"), Secret("s3cret-key"), 1)
+    (erred,) = facts("error", {"code": "odd", "message": "no\n= ready \x1b[31m s3cret-key"}, to=talk)
+    assert erred.message == "no = ready  [31m ***"
 
 
 def test_the_conversation_of_one_session_is_not_that_of_the_next():

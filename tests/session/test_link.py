@@ -179,7 +179,7 @@ def test_a_server_that_drops_the_line_is_gone_back_to_and_the_conversation_goes_
     second = server.visit(2)
     second.wait(lambda visit: len(visit.frames) == 1)
     assert second.audio == b"\2" * 640
-    assert second.messages[0][1]["payload"] == {"conversation_id": "c1"}
+    assert second.messages[0][1]["payload"] == {"conversation_id": "c1", "voice_config": {"silent_start": True}}
 
 
 def test_an_interruption_reaches_the_agent_and_its_confirmation_us(make, server):

@@ -31,6 +31,9 @@ from tests.fakes import LIMIT_S, Exchange, FakeConnection, Recorder, threads, wa
 LOST = NetworkError("connection_lost", "The connection broke.")
 
 
+RESUMED = {"voice_config": {"silent_start": True}, "conversation_id": "c-1"}
+
+
 def frame(number):
     return number.to_bytes(2, "little") * 320
 
@@ -268,7 +271,7 @@ def test_after_a_lost_connection_it_goes_on_with_the_conversation_and_sends_what
     bench.hear(2, 3)
     bench.exchange.gate.set()
     bench.lines[1].sent.wait(lambda sent: sent)
-    assert json.loads(bench.lines[1].sent.items[0]) == {"type": "start", "payload": {"conversation_id": "c-1"}}
+    assert json.loads(bench.lines[1].sent.items[0]) == {"type": "start", "payload": RESUMED}
     bench.hear(4)
     assert bench.sent(1) == ["start"]
     bench.ready(1)

@@ -1,6 +1,5 @@
 """Notifications, received by a real socket."""
 
-import os
 import socket
 import uuid
 
@@ -25,9 +24,9 @@ def listen():
 def test_each_notification_is_a_datagram(tmp_path, listen):
     read = listen(str(tmp_path / "notify"))
     notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
-    for send in (notifier.ready, notifier.watchdog, notifier.stopping, lambda: notifier.status("listening")):
+    for send in (notifier.ready, notifier.watchdog, notifier.stopping):
         send()
-    assert [read() for _ in range(4)] == ["READY=1", "WATCHDOG=1", "STOPPING=1", "STATUS=listening"]
+    assert [read() for _ in range(3)] == ["READY=1", "WATCHDOG=1", "STOPPING=1"]
 
 
 def test_an_address_with_an_at_sign_is_abstract(listen):
@@ -35,12 +34,6 @@ def test_an_address_with_an_at_sign_is_abstract(listen):
     read = listen("\0" + name)
     Notifier({"NOTIFY_SOCKET": "@" + name}).ready()
     assert read() == "READY=1"
-
-
-def test_a_status_cannot_smuggle_in_another_notification(tmp_path, listen):
-    read = listen(str(tmp_path / "notify"))
-    Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")}).status("what?\nREADY=1")
-    assert read() == "STATUS=what? READY=1"
 
 
 @pytest.mark.parametrize(
@@ -55,18 +48,3 @@ def test_a_listener_that_does_not_read_never_makes_us_wait(tmp_path, listen):
     notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
     for _ in range(5000):
         notifier.watchdog()
-
-
-@pytest.mark.parametrize(
-    ("environ", "seconds"),
-    [
-        ({}, None),
-        ({"WATCHDOG_USEC": "30000000"}, 30.0),
-        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}, 30.0),
-        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}, None),
-        ({"WATCHDOG_USEC": "0"}, None),
-        ({"WATCHDOG_USEC": "soon"}, None),
-    ],
-)
-def test_the_watchdog_is_asked_of_the_environment(environ, seconds):
-    assert Notifier(environ).watchdog_s == seconds

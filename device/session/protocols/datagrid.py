@@ -14,6 +14,7 @@ from device import events as e
 from device.config import Agent
 from device.session.credentials import Secret
 from device.session.protocol import Audio, Ended, Fact, Interrupted, MalformedError, Request
+from device.settings import did_you_mean
 
 _TEXT, _TEXTS = "text", "list of texts"
 _START: dict[str, Any] = {
@@ -52,6 +53,7 @@ class Datagrid:
 
     def __init__(self, agent: Agent, key: Secret | None, session: int) -> None:
         self._session = session
+        self._key = key
         self._request = Request(_url(agent.url, self.url, key), {})
         self._payload = dict(agent.options)
         if agent.agent_id:
@@ -101,22 +103,40 @@ class Datagrid:
         payload = parsed.get("payload")
         yield from self._facts(kind, payload if isinstance(payload, dict) else {})
 
+    def _resume(self, conversation_id: str | None) -> None:
+        """A later connection goes on with this conversation, and does not begin it once more."""
+        for name in ("initial_message", "initial_context"):
+            self._payload.pop(name, None)
+        settings = self._payload.get("voice_config")
+        self._payload["voice_config"] = {**(settings if isinstance(settings, dict) else {}), "silent_start": True}
+        if conversation_id:
+            self._payload["conversation_id"] = conversation_id
+
+    def _text(self, payload: Mapping[str, Any], name: str) -> str | None:
+        """A text of the agent's as it may be logged: of bounded length, on one line, without escape codes or the key."""
+        value = payload.get(name)
+        if not isinstance(value, str):
+            return None
+        text = "".join(letter if letter.isprintable() else " " for letter in value[:LONGEST_TEXT])
+        return text.replace(self._key.reveal(), "***") if self._key else text
+
     def _facts(self, kind: str, payload: Mapping[str, Any]) -> Iterator[Fact]:
         """What a message of this kind means."""
         match kind:
             case "audio":
                 yield Audio(_pcm(payload.get("data")))
             case "started":
-                conversation_id = _text(payload, "conversation_id")
-                if conversation_id:
-                    self._payload["conversation_id"] = conversation_id  # a reconnection goes on with it
-                yield e.SessionStarted(self._session, _text(payload, "session_id"), conversation_id)
+                conversation_id = self._text(payload, "conversation_id")
+                self._resume(conversation_id)
+                yield e.SessionStarted(self._session, self._text(payload, "session_id"), conversation_id)
             case "ready":
                 yield e.SessionReady(self._session)
             case "transcript":
-                yield e.Transcribed(self._session, _text(payload, "role") or "agent", _text(payload, "text") or "")
+                yield e.Transcribed(
+                    self._session, self._text(payload, "role") or "agent", self._text(payload, "text") or ""
+                )
             case "tool_call":
-                tool, status = _text(payload, "tool_name"), _text(payload, "status")
+                tool, status = self._text(payload, "tool_name"), self._text(payload, "status")
                 if tool is None or status not in ("started", "completed", "failed"):
                     raise MalformedError("tool_call without tool_name or with an unknown status")
                 yield e.ToolCalled(self._session, tool, status)
@@ -126,8 +146,8 @@ class Datagrid:
             case "interrupted":
                 yield Interrupted()
             case "error":
-                code = _text(payload, "code") or "agent_error"
-                yield e.AgentErred(self._session, code, _text(payload, "message") or "The agent gave no reason.")
+                code = self._text(payload, "code") or "agent_error"
+                yield e.AgentErred(self._session, code, self._text(payload, "message") or "The agent gave no reason.")
                 if code == "client_silence_timeout":
                     yield Ended("silence")
             case "ended":
@@ -153,11 +173,6 @@ def _url(url: str, default: str, key: Secret | None) -> str:
     return f"{scheme}://{own.netloc}{path}" + (f"?{query}" if query else "")
 
 
-def _text(payload: Mapping[str, Any], name: str) -> str | None:
-    value = payload.get(name)
-    return value[:LONGEST_TEXT] if isinstance(value, str) else None
-
-
 def _pcm(data: object) -> bytes:
     """Sound out of base64. A last odd byte is dropped: kept for the next message it would turn all that follows to noise."""
     if not isinstance(data, str):
@@ -170,8 +185,6 @@ def _pcm(data: object) -> bytes:
 
 
 def _problems(where: str, options: Mapping[str, object], known: Mapping[str, Any]) -> Iterator[str]:
-    from device.settings import did_you_mean
-
     for name, value in options.items():
         if name not in known:
             yield f"{where}.{name} is not an option of Datagrid.{did_you_mean(name, known)}"
@@ -196,6 +209,8 @@ def _fits(value: object, expected: Any) -> bool:
             return number and expected[0] <= value <= expected[1]
         case tuple():
             return value in expected
+        case dict():
+            return False  # a table was looked into already
     if expected is float:  # JSON has neither nan nor infinity
         return number and -_LARGEST < value < _LARGEST  # type: ignore[operator]
     return isinstance(value, bool)

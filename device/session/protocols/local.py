@@ -5,8 +5,10 @@ Those are its volume and its timers, which ring when the session is over. From a
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from device import events as e
+from device.checks import is_loopback
 from device.config import Agent
 from device.session.credentials import Secret
 from device.session.protocol import Fact, MalformedError
@@ -20,10 +22,18 @@ class Local(Datagrid):
 
     url = "ws://127.0.0.1:8765/ws/voice"
 
+    def __init__(self, agent: Agent, key: Secret | None, session: int) -> None:
+        super().__init__(agent, None, session)  # a vendor's key is not for whoever listens on this machine
+
     @staticmethod
     def problems(agent: Agent, key: Secret | None) -> list[str]:
         """See `Protocol`. It needs no key, and takes Datagrid's options."""
-        return option_problems(agent)
+        found = option_problems(agent)
+        if agent.url and not is_loopback(urlsplit(agent.url).hostname or ""):
+            found.append(
+                'agent.url: the agent of protocol "local" is on this machine; for one elsewhere use "datagrid".'
+            )
+        return found
 
     def _facts(self, kind: str, payload: Mapping[str, Any]) -> Iterator[Fact]:
         if kind != "device":
