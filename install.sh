@@ -78,19 +78,24 @@ step() {
     attempt "$@" || die "$(advice)"
 }
 
+# complaint PATTERN: whether a line of the log that reports an error matches; others may name packages such as openssl.
+complaint() {
+    grep -iE 'error|err:|^ *(e|w): |warning|could not|cannot|failed|disabled|no space|not match' "$log" | grep -qiE "$1"
+}
+
 # advice: what the owner can do about the failure in the log, by what apt and pip are known to print.
 advice() {
     local again="Then run this again: it goes on where it stopped."
-    if grep -qiE 'no space left|enough free space|disk quota' "$log"; then
+    if complaint 'no space left|enough free space|disk quota'; then
         say "The disk is full. Make $free_mb MB free where $here and /usr are. $again"
-    elif grep -qiE 'remove is disabled' "$log"; then
+    elif complaint 'remove is disabled'; then
         say "Nothing was installed, because packages of this system would have to go; apt names them with:" \
             "apt-get --simulate install --no-install-recommends $names. Decide which to keep. $again"
-    elif grep -qiE 'could not get lock' "$log"; then
+    elif complaint 'could not get lock'; then
         say "Another program is installing packages. Wait until it is done. $again"
-    elif grep -qiE 'do not match the hashes' "$log"; then
+    elif complaint 'do not match the hashes'; then
         say "A download is not the file that was tested; something on the way changed or damaged it. $again"
-    elif grep -qiE 'resolv|unreachable|connect|timed out|timeout|failed to fetch|HTTP error|SSL' "$log"; then
+    elif complaint 'resolv|unreachable|connect|timed out|timeout|failed to fetch|HTTP error|SSLError|CERTIFICATE_VERIFY'; then
         say "The network failed. Check that this machine reaches the Internet. $again"
     else
         say "The lines above say what went wrong. $again"
@@ -201,6 +206,7 @@ install_packages() {
 # from whatever uses it now: PipeWire, or the firmware itself.
 leave_the_sound_alone() {
     if command -v systemctl >/dev/null; then
+        say "Keeping PulseAudio from starting by itself: the demo starts its own, and yours stays as it is"
         as_root systemctl --global disable pulseaudio.service pulseaudio.socket >/dev/null 2>&1 || true
     fi
 }
@@ -342,6 +348,7 @@ main() {
         --demo)
             prepare demo
             shift
+            unset PYTHONHOME PYTHONPATH # of another project's shell
             PATH=$venv/bin:$PATH exec "$venv/bin/earshot" demo "$@"
             ;;
         --dev)

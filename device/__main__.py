@@ -68,13 +68,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     added = command("agent", _agent, "Be the built-in agent: a voice server for speakers on this machine.")
     added.add_argument("--host", default="127.0.0.1", help="a loopback address (default: 127.0.0.1)")
-    added.add_argument("--port", type=int, default=8765, help="default: 8765")
+    added.add_argument("--port", type=_port, default=8765, help="default: 8765")
     command("check", _check, "Try each part, and say what is wrong with it.")
     command("config", _config, "Print the settings in force, without secrets.")
     command("devices", _devices, "List microphones and speakers by the names that settings take.")
     added = command("wake", _wake, "Say where recordings hold a wake word.")
     added.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a WAV file")
     return parser
+
+
+def _port(text: str) -> int:
+    """A TCP port, 0 for any free one."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: a whole number from 0 to 65535 is")
+    return int(text)
 
 
 def _settings(options: argparse.Namespace) -> tuple[config.Config, Key]:

@@ -3,13 +3,16 @@
 import asyncio
 import ipaddress
 import logging
+import os
 import re
 import signal
 import time
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from http import HTTPStatus
+from importlib.util import find_spec
 from typing import cast
 
 from websockets.asyncio.server import Server, ServerConnection
@@ -53,7 +56,7 @@ def default_parts(recogniser: Recogniser) -> Parts:
 
     return Parts(
         commands=COMMANDS,
-        timers=Timers(time.monotonic),
+        timers=Timers(time.monotonic, f"{uuid.uuid4().hex[:6]} "),
         recognise=recognise,
         synthesise=synthesise,
         new_turns=lambda: Turns(voice_detector()),
@@ -72,6 +75,8 @@ async def serve(
     if parts is not None:
         return await _serve(address, port, ready, parts)
     require_espeak()
+    if find_spec("pocketsphinx") is None:
+        raise EarshotError("The built-in agent cannot hear: pocketsphinx is missing. Run install.sh again.")
     recogniser = Recogniser(COMMANDS)
     try:
         await _serve(address, port, ready, default_parts(recogniser))
@@ -117,7 +122,7 @@ async def _listen(converse: Callable[[ServerConnection], object], address: str, 
         )
     except OSError as error:
         raise EarshotError(
-            f"The agent cannot listen on {address}, port {port}: {error.strerror}. Is another one running? "
+            f"The agent cannot listen on {address}, port {port}: {os.strerror(error.errno or 0)}. Is another one running? "
             "Stop that, or choose another port."
         ) from error
 

@@ -71,7 +71,7 @@ def set_timer(words: list[str], context: Context) -> str:
     if timer is None:
         return "There are too many timers already. Cancel one first."
     context.orders.append({"action": "timer_set", "name": timer.name, "in_s": seconds})
-    number = "" if timer.name == "timer 1" else f", as timer {_spoken(timer.name)}"
+    number = "" if timer.name.endswith("timer 1") else f", as timer {_spoken(timer.name)}"
     return f"A timer for {duration_words(seconds)} is running{number}."
 
 
@@ -96,7 +96,7 @@ def cancel_timer(words: list[str], context: Context) -> str:
     if not running:
         return "No timer is running."
     if number is not None:
-        names = [name for name in running if name == f"timer {number}"]
+        names = [name for name in running if name.endswith(f"timer {number}")]
     elif "all" in words or len(running) == 1:
         names = running
     else:

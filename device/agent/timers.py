@@ -15,9 +15,13 @@ class Timer:
 
 
 class Timers:
-    """Running timers, earliest first. `clock` gives monotonic seconds."""
+    """Running timers, earliest first. `clock` gives monotonic seconds.
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    `prefix` begins their names: the device's timers outlive us, and one of ours must not take the place of an older one.
+    """
+
+    def __init__(self, clock: Callable[[], float], prefix: str = "") -> None:
+        self._prefix = prefix
         self._clock = clock
         self._timers: list[Timer] = []
 
@@ -36,7 +40,8 @@ class Timers:
         taken = {timer.name for timer in self.running()}
         if len(taken) >= LIMIT:
             return None
-        name = next(f"timer {n}" for n in range(1, LIMIT + 1) if f"timer {n}" not in taken)
+        names = (f"{self._prefix}timer {n}" for n in range(1, LIMIT + 1))
+        name = next(name for name in names if name not in taken)
         timer = Timer(name, self._clock() + seconds)
         self._timers = sorted([*self._timers, timer], key=lambda each: each.due)
         return timer

@@ -137,7 +137,7 @@ def run(out: Path, settings: Config | None) -> int:
     except (EarshotError, BrokenPipeError):  # a HardwareError is an OSError too; a pipe is not in `out`
         raise
     except OSError as failure:
-        raise EarshotError(f"cannot write into {out}: {failure.strerror}") from failure
+        raise EarshotError(f"cannot write {failure.filename or out}: {failure.strerror}") from failure
 
 
 def _virtual(out: Path, narrator: Narrator) -> int:
@@ -197,6 +197,10 @@ def _earshot(directory: Path, settings: Config, env: dict[str, str], narrator: N
         built_in = replace(settings, agent=AgentSettings(url=agent.url), privacy=Privacy(transcripts=True))
         config.write_text(dump(built_in, "none is needed"))
         with Firmware(config, env, directory / "firmware.log", narrator) as firmware:
-            agent.wait_ready()
-            firmware.wait_for("ready", START_S)
-            yield firmware
+            try:
+                agent.wait_ready()
+                firmware.wait_for("ready", START_S)
+                yield firmware
+            except EarshotError as failure:  # the room and its files go: say what they hold
+                said = [f"{child.name}: {line}" for child in (agent, firmware) for line in child.last_lines(8)]
+                raise EarshotError("\n".join([str(failure), *said])) from failure

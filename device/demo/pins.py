@@ -3,6 +3,7 @@
 The firmware takes them by gpiozero's own choice, GPIOZERO_PIN_FACTORY=earshot_demo, and knows nothing of them.
 """
 
+import contextlib
 import os
 import socket
 import threading
@@ -40,7 +41,8 @@ class LeverFactory(MockFactory):  # type: ignore[misc]  # gpiozero has no types
         if not self._closed:
             self._closed = True
             self._path.unlink(missing_ok=True)
-            self._orders.shutdown(socket.SHUT_RDWR)  # wakes the thread, which then closes it
+            with contextlib.suppress(OSError):  # it may be closed already
+                self._orders.shutdown(socket.SHUT_RDWR)  # wakes the thread, which then closes it
 
     def _obey(self) -> None:
         while not self._closed:

@@ -15,7 +15,7 @@ from device.demo.stream import Event, EventStream
 from device.errors import EarshotError
 
 EARSHOT = (sys.executable, "-m", "device")
-START_S = 10.0
+START_S = 20.0
 STOP_S = 3.0
 
 
@@ -41,6 +41,10 @@ class Child:
                 stderr=file,
                 start_new_session=True,  # Ctrl-C is for us: we end it in good order
             )
+
+    def last_lines(self, count: int) -> list[str]:
+        """What it said last."""
+        return self.log.read_text(errors="replace").splitlines()[-count:]
 
     def check(self) -> None:
         """EarshotError with what it said last, if it has ended."""

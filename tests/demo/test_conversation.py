@@ -128,7 +128,7 @@ def test_a_story_that_ends_by_itself_is_a_failure(room: Room) -> None:
 
 def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(EarshotError, match=f"cannot write into {tmp_path}/file/demo"):
+    with pytest.raises(EarshotError, match=f"cannot write {tmp_path}/file/demo"):
         run(tmp_path / "file" / "demo", None)
 
 

@@ -1,0 +1,123 @@
+"""The app with working fakes for its card and mock pins: what it watches, and how it leaves things."""
+
+import threading
+
+import gpiozero
+import pytest
+from gpiozero.pins.mock import MockFactory, MockPWMPin
+
+from device import app as module
+from device.app import App
+from device.config import Config
+from device.eventlog import EventLog
+from device.events import ButtonHeld, WorkerDied
+from device.panel.look import Look
+from device.session.credentials import Key
+
+
+@pytest.fixture
+def pins(monkeypatch):
+    factory = MockFactory(pin_class=MockPWMPin)
+    monkeypatch.setattr(gpiozero.Device, "pin_factory", factory)
+    yield factory
+    factory.close()
+
+
+@pytest.fixture
+def app(pins):
+    class NoCards:
+        """Nothing is opened: the workers of these tests are not started."""
+
+    return App(Config(), Key(None, ""), EventLog(None), cards=NoCards())
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Time as the app sees it: `clock.now = …`."""
+
+    class Clock:
+        now = 1000.0
+
+        def monotonic(self):
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+def alive(app, at):
+    app._speaker.played_at = app._ear.heard_at = app._microphone._heard_at = at
+
+
+def test_the_lamps_are_dark_and_the_pins_free_when_it_stops(app, pins):
+    app._open_panel()
+    app._lights.show(Look.LISTENING)
+    lamp = pins.pin(5)
+    for _ in range(100):
+        if lamp.state > 0:
+            break
+        threading.Event().wait(0.02)
+    assert lamp.state > 0
+
+    app._stop()
+    assert lamp.state == 0
+    gpiozero.LED(5, pin_factory=pins).close()  # nobody holds it
+
+
+@pytest.mark.parametrize("part", ["speaker", "ear", "microphone"])
+def test_a_part_that_stands_still_for_three_seconds_is_dead_and_named(app, clock, part):
+    app._patient_until = clock.now
+    for _ in range(8):
+        clock.now += 1.0
+        alive(app, clock.now)
+        app._watch(0.0)
+    assert app._ready and app._exit_code is None
+
+    stuck = clock.now
+    for _ in range(4):
+        clock.now += 1.0
+        alive(app, clock.now)
+        match part:
+            case "speaker":
+                app._speaker.played_at = stuck
+            case "ear":
+                app._ear.heard_at = stuck
+            case "microphone":
+                app._microphone._heard_at = stuck
+        app._watch(0.0)
+    assert app._exit_code == 1
+
+
+def test_muted_it_lives_without_a_microphone(app, clock):
+    alive(app, clock.now)
+    app._watch(0.0)
+    app._step(ButtonHeld(), clock.now)
+    for _ in range(20):
+        clock.now += 1.0
+        app._speaker.played_at = clock.now
+        app._watch(0.0)
+    assert app._exit_code is None
+
+
+def test_a_part_that_does_not_come_up_in_ten_seconds_is_named(app, clock):
+    steps = []
+    app._step = lambda event, t: steps.append(event)
+    app._patient_until = clock.now + module.START_S
+    for _ in range(12):
+        clock.now += 1.0
+        app._ear.heard_at = app._microphone._heard_at = clock.now
+        app._watch(0.0)
+    assert isinstance(steps[0], WorkerDied) and steps[0].worker == "speaker"
+
+
+def test_after_a_process_was_stopped_its_parts_have_time_to_come_to_themselves(app, clock):
+    app._patient_until = clock.now
+    alive(app, clock.now)
+    app._watch(0.0)
+    clock.now += 3600.0
+    app._watch(0.0)
+    clock.now += 1.0
+    alive(app, clock.now)
+    app._watch(0.0)
+    assert app._exit_code is None
