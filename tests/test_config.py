@@ -1,5 +1,6 @@
 """The configuration: what it takes, and how it refuses."""
 
+import re
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -364,3 +365,11 @@ def test_any_value_of_any_setting_is_taken_or_clearly_refused(place, value):
         parse(f"[{section}]\n{key} = {config.toml(value)}\n".encode())
     except ConfigError as refused:
         assert all(section in sentence and "\n" not in sentence for sentence in refused.problems)
+
+
+def test_the_examples_of_the_readme_are_settings():
+    readme = Path(__file__).parent.parent.joinpath("README.md").read_text()
+    examples = re.findall(r"```toml\n(.*?)```", readme, re.S)
+    assert len(examples) == 2
+    for example in examples:
+        parse(example.encode())
