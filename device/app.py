@@ -165,8 +165,8 @@ class App:
         if self._state.exit_code is not None:
             return
         seen = {"speaker": self._speaker.played_at}
-        if not self._state.muted:
-            seen |= {"microphone": self._microphone.heard_at, "ear": self._ear.heard_at}
+        if not self._state.muted:  # the microphone first: without it the ear stands still too
+            seen = {"microphone": self._microphone.heard_at, "ear": self._ear.heard_at, **seen}
         dead = [part for part, at in seen.items() if at is None or now - at > DEAF_S]
         if not dead:
             self._live(now, started)
@@ -175,7 +175,7 @@ class App:
 
     def _live(self, now: float, started: float) -> None:
         if not self._ready:
-            self._ready = True
+            self._ready, self._patient_until = True, now
             self._log.write(now, "ready", start_s=round(now - started, 3))
             log.info("= ready; say %s", " or ".join(self._config.wake.words))
             self._notifier.ready()

@@ -59,9 +59,11 @@ class House:
 def house(card: VirtualCard, directory: Path, settings: str = "") -> Iterator[tuple[House, DatagridServer]]:
     with DatagridServer() as server:
         home = House(card, directory, server.url, settings)
-        yield home, server
-        for sound in home.sounds:
-            sound.stop()
+        try:
+            yield home, server
+        finally:
+            for sound in home.sounds:
+                sound.stop()
 
 
 def tone(seconds: float, hertz: float = 440.0) -> bytes:

@@ -193,7 +193,7 @@ def test_a_connection_that_breaks_in_the_middle_of_a_word_is_taken_up_again(card
 
     with house(card, tmp_path) as (home, server), home.speaker() as firmware, card.record(tmp_path / "room.wav"):
         server.on_ready = script
-        home.hear(f"{WAKE} {SPEECH}")
+        home.hear(f"{WAKE}, {SPEECH}")
         firmware.wait_for("retry", 10)
         second = server.visit(2)
         second.wait(lambda visit: len(visit.frames) > 100, 10)

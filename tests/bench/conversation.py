@@ -103,7 +103,7 @@ def loss(card: VirtualCard, folder: Path) -> list[tuple[str, str, str]]:
     """What the agent got against what the room played: pre-roll, backlog and live, one offset over all of it."""
     with house(card, folder) as (home, server), home.speaker() as firmware, card.record(folder / "room.wav"):
         server.ready_after_s = 0.8
-        home.hear(f"hey jarvis {SPEECH}")
+        home.hear(f"hey jarvis, {SPEECH}")
         firmware.wait_for("session_ended", 60)
     got = np.frombuffer(server.visits[0].audio, np.int16)
     differ, compared = faults(channels(folder / "room.wav")[0], got)
