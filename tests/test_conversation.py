@@ -288,7 +288,9 @@ def test_a_card_that_stands_still_is_noticed(card, tmp_path):
             card.resume()
         firmware.stop()
     assert firmware.process.returncode == 1
-    assert [event["code"] for event in firmware.events if event["event"] == "error"] == ["microphone_failed"]
+    (error,) = [event for event in firmware.events if event["event"] == "error"]
+    # Both ends of the card stand still; which is seen first is a matter of milliseconds.
+    assert error["code"] in ("microphone_failed", "speaker_failed") and "plugged in" in error["message"]
 
 
 @pytest.mark.parametrize("moment", ["idle", "connecting", "listening", "speaking"])
