@@ -1,6 +1,7 @@
 """Agent and firmware as children, with stand-ins for both."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -100,7 +101,10 @@ input()
     end, pause = time.monotonic() + 3, threading.Event()
     while running(child) and time.monotonic() < end:
         pause.wait(0.02)
-    assert not running(child)
+    orphaned = running(child)
+    if orphaned:
+        os.kill(int(child.name), signal.SIGKILL)  # a test that fails leaves nothing behind either
+    assert not orphaned
 
 
 def running(process: Path) -> bool:
