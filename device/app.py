@@ -52,7 +52,7 @@ from device.worker import Worker, stop_all
 log = logging.getLogger(__name__)
 
 DEAF_S = 3.0
-"""Without a frame for this long, the microphone is dead, whatever PortAudio says (it says nothing)."""
+"""A part that moves no sound for this long is dead, whatever PortAudio says (it says nothing)."""
 START_S = 10.0
 """A sound card may take this long for its first frame."""
 TICK_S = 0.5

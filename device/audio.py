@@ -39,6 +39,25 @@ def to_int16(samples: np.ndarray) -> np.ndarray:
     return clipped
 
 
+class Chunks:
+    """Gathers frames until they make a chunk of `length` samples, which is a multiple of a frame's."""
+
+    def __init__(self, length: int) -> None:
+        self._samples = np.zeros(length, np.int16)
+        self._filled = 0
+
+    def add(self, pcm: bytes) -> np.ndarray | None:
+        """The chunk (int16, shape (length,), overwritten by the next) that is whole with this frame, if one is."""
+        samples = np.frombuffer(pcm, np.int16)
+        self._samples[self._filled : self._filled + len(samples)] = samples
+        self._filled = (self._filled + len(samples)) % len(self._samples)
+        return None if self._filled else self._samples
+
+    def clear(self) -> None:
+        """Begin a chunk anew."""
+        self._filled = 0
+
+
 class LostTime:
     """Sees by the clock what the sound card does not tell: time that passed while no sample was captured or played.
 

@@ -1,6 +1,8 @@
 """Counts what had to be thrown away, and tells of it once in a while: a flood must not become a flood of reports."""
 
 from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
 
 from device.events import Dropped
 
@@ -15,6 +17,14 @@ class Drops:
         self._where = where
         self._post = post
         self._count = 0
+
+    def put(self, inbox: SimpleQueue[Any], item: object, limit: int) -> None:
+        """Put `item` into `inbox`, or drop it where `limit` items wait already. Never waits."""
+        if inbox.qsize() < limit:
+            self.tell()
+            inbox.put(item)
+        else:
+            self.add()
 
     def add(self, frames: int = 1) -> None:
         """So many more were dropped."""

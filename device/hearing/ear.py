@@ -61,11 +61,7 @@ class Ear:
 
     def hear(self, frame: Frame) -> None:
         """Take in a frame. Called on the microphone's thread; never blocks."""
-        if self._inbox.qsize() < _RING_FRAMES:
-            self._drops.tell()
-            self._inbox.put(frame)
-        else:
-            self._drops.add()
+        self._drops.put(self._inbox, frame, _RING_FRAMES)
 
     def order(self, order: OpenEar | CloseEar) -> None:
         """Begin or end forwarding."""

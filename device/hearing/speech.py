@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from device.audio import FULL_SCALE, Frame
+from device.audio import FULL_SCALE, Chunks, Frame
 from device.events import SpeechEnded, SpeechStarted
 from device.hearing.models import bundled, load
 
@@ -26,14 +26,16 @@ class SpeechDetector:
     """
 
     def __init__(self, probability: Callable[[np.ndarray], float] | None = None) -> None:
-        self._silero = _Silero() if probability is None else None
-        self._probability = self._silero or probability
-        self._chunk = np.zeros(CHUNK_SAMPLES, np.int16)
+        self._silero = None
+        if probability is None:
+            probability = self._silero = _Silero()
+        self._probability = probability
+        self._chunks = Chunks(CHUNK_SAMPLES)
         self.reset(speaking=False)
 
     def reset(self, *, speaking: bool) -> None:
         """Begin anew. With `speaking` somebody is speaking already, and `SpeechEnded` is owed."""
-        self._filled = 0
+        self._chunks.clear()
         self._against = 0
         self._speaking = speaking
         if self._silero:
@@ -41,14 +43,8 @@ class SpeechDetector:
 
     def hear(self, frame: Frame) -> SpeechStarted | SpeechEnded | None:
         """Take in the next frame; what changed with it, if anything."""
-        samples = np.frombuffer(frame.pcm, np.int16)
-        self._chunk[self._filled : self._filled + len(samples)] = samples
-        self._filled += len(samples)
-        if self._filled < CHUNK_SAMPLES:
-            return None
-        self._filled = 0
-        assert self._probability is not None
-        return self._decide(self._probability(self._chunk))
+        chunk = self._chunks.add(frame.pcm)
+        return None if chunk is None else self._decide(self._probability(chunk))
 
     def _decide(self, probability: float) -> SpeechStarted | SpeechEnded | None:
         if self._speaking:

@@ -73,11 +73,7 @@ class Outbox:
 
     def hear(self, pcm: bytes) -> None:
         """Send a frame, or keep it. Never waits."""
-        if self._inbox.qsize() < _BACKLOG_FRAMES:
-            self._refused.tell()
-            self._inbox.put(pcm)
-        else:
-            self._refused.add()
+        self._refused.put(self._inbox, pcm, _BACKLOG_FRAMES)
 
     def order(self, messages: list[str]) -> None:
         """Send these after the frames that came before, if there is a connection."""

@@ -77,11 +77,7 @@ class Speaker:
 
     def feed(self, reply: int, pcm: bytes) -> None:
         """Play `pcm` (s16le, mono, 24 kHz, an even number of bytes) of `reply`. Never blocks."""
-        if self._inbox.qsize() < _INBOX:
-            self._drops.tell()
-            self._inbox.put(_Chunk(reply, pcm))
-        else:
-            self._drops.add()
+        self._drops.put(self._inbox, _Chunk(reply, pcm), _INBOX)
 
     def _sounds(self, chime: Chime) -> bool:
         return self._chimes_on or chime is Chime.TIMER  # which somebody asked for

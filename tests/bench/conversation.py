@@ -15,6 +15,7 @@ import numpy as np
 
 from device.demo.card import VirtualCard
 from device.demo.processes import Firmware
+from tests.fakes import pink_noise
 from tests.house import BUTTON, SPEECH, channels, faults, house, tone
 from tests.servers.datagrid import Visit
 
@@ -114,7 +115,7 @@ def loss(card: VirtualCard, folder: Path) -> list[tuple[str, str, str]]:
 def idle(card: VirtualCard, folder: Path, seconds: float) -> list[tuple[str, str, str]]:
     """Listening to pink noise, as numbers.md measured its peers: 1.4 s and 123 MB for linux-voice-assistant."""
     with house(card, folder) as (home, _), home.speaker() as firmware:
-        home.play(pink(seconds + 5), 16_000)
+        home.play(pink_noise(seconds + 5, level=10 ** (-30 / 20)), 16_000)
         firmware.watch_for(2.0)
         before = cpu_s(firmware)
         firmware.watch_for(seconds)
@@ -170,14 +171,6 @@ def rss_mb(firmware: Firmware) -> float:
     """Resident memory in MB."""
     pages = int(Path(f"/proc/{firmware.process.pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def pink(seconds: float) -> np.ndarray:
-    """Noise with a power that falls by 3 dB per octave, at -30 dBFS; int16, 16 kHz."""
-    spectrum = np.fft.rfft(np.random.default_rng(3).normal(size=round(seconds * 16_000)))
-    spectrum[1:] /= np.sqrt(np.arange(1, len(spectrum)))
-    noise = np.fft.irfft(spectrum)
-    return (noise / np.sqrt(np.mean(noise**2)) * 32_768 * 10 ** (-30 / 20)).astype(np.int16)
 
 
 def spread(values: list[float], unit: str = "ms", scale: float = 1000) -> str:

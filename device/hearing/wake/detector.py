@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from device.audio import Frame
+from device.audio import Chunks, Frame
 from device.checks import word_name
 from device.config import Wake
 from device.events import WakeHeard
@@ -37,19 +37,15 @@ class WakeDetector:
         self._thresholds = {name: settings.thresholds.get(name, settings.threshold) for name in names}
         self._refractory_s = settings.refractory_s
         self._engine = WakeEngine(word_paths(settings.words)) if engine is None else engine
-        self._step = np.zeros(STEP_SAMPLES, np.int16)
-        self._filled = 0
+        self._steps = Chunks(STEP_SAMPLES)
         self._deaf_until = 0.0
 
     def hear(self, frame: Frame) -> WakeHeard | None:
         """Take in the next frame; the word heard with it, if any: the one furthest above its threshold."""
-        samples = np.frombuffer(frame.pcm, np.int16)
-        self._step[self._filled : self._filled + len(samples)] = samples
-        self._filled += len(samples)
-        if self._filled < STEP_SAMPLES:
+        step = self._steps.add(frame.pcm)
+        if step is None:
             return None
-        self._filled = 0
-        scores = self._engine.score(self._step)
+        scores = self._engine.score(step)
         word = max(scores, key=lambda name: scores[name] - self._thresholds[name])
         if scores[word] < self._thresholds[word] or frame.t < self._deaf_until:
             return None
