@@ -2,12 +2,14 @@
 
 import argparse
 import faulthandler
+import json
 import logging
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from device import __version__, config
 from device.checks import word_name
@@ -69,11 +71,17 @@ def _parser() -> argparse.ArgumentParser:
     added = command("agent", _agent, "Be the built-in agent: a voice server for speakers on this machine.")
     added.add_argument("--host", default="127.0.0.1", help="a loopback address (default: 127.0.0.1)")
     added.add_argument("--port", type=_port, default=8765, help="default: 8765")
-    command("check", _check, "Try each part, and say what is wrong with it.")
+    added = command("check", _check, "Try each part, and say what is wrong with it.")
+    added.add_argument("--agent", action="store_true", help="only the agent, step by step; no speech is sent")
     command("config", _config, "Print the settings in force, without secrets.")
     command("devices", _devices, "List microphones and speakers by the names that settings take.")
     added = command("wake", _wake, "Say where recordings hold a wake word.")
     added.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a WAV file")
+    added = command("status", _status, "Tell how the speaker is that runs on this machine.")
+    added.add_argument("--json", action="store_true", help="as a line of JSON, for programs")
+    added = command("say", _say, "Tell the agent something in writing, as if it had been said in the running session.")
+    added.add_argument("text", metavar="TEXT", help="what to tell it, at most 2000 characters")
+    command("stop", _stop, "End the conversation, silence a reply or a ringing timer. The speaker itself goes on.")
     return parser
 
 
@@ -124,10 +132,10 @@ def _agent(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from device.system.check import check
+    from device.system.check import check, check_agent
 
     settings, key = _settings(options)
-    return check(settings, key)
+    return (check_agent if options.agent else check)(settings, key)
 
 
 def _config(options: argparse.Namespace) -> int:
@@ -164,6 +172,41 @@ def _wake(options: argparse.Namespace) -> int:
         if not heard:
             print(f"{path}: no {' or '.join(word_name(word) for word in settings.wake.words)}")
     return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    from device.system.control import ask
+    from device.system.describe import describe
+
+    reply = ask("status")
+    if not options.json:
+        print(describe(_well(reply)))
+        return 0
+    print(json.dumps(reply))
+    return 0 if reply["ok"] else 1
+
+
+def _say(options: argparse.Namespace) -> int:
+    from device.system.control import ask
+
+    _well(ask("say", options.text))
+    return 0
+
+
+def _stop(_: argparse.Namespace) -> int:
+    from device.system.control import ask
+
+    _well(ask("stop"))
+    return 0
+
+
+def _well(reply: dict[str, Any]) -> dict[str, Any]:
+    """The reply, if the speaker did what it was asked."""
+    from device.system.describe import plain
+
+    if not reply["ok"]:
+        raise EarshotError(plain(reply.get("message") or "The speaker says no."))
+    return reply
 
 
 if __name__ == "__main__":

@@ -22,12 +22,15 @@ from device.events import (
     OpenEar,
     OpenMicrophone,
     PlayChime,
+    SayReason,
+    SendText,
     SetVolume,
     StartSession,
     StopAsked,
     StopChime,
     StopPlayback,
     StopSession,
+    TellHeard,
     WorkerDied,
 )
 from device.hearing.ear import Ear
@@ -39,14 +42,18 @@ from device.panel.gpio import NoGpio
 from device.panel.lights import Lights, open_lights
 from device.panel.look import look
 from device.record import record
+from device.session.connect import connect
 from device.session.credentials import Key
 from device.session.link import Link
-from device.session.protocols import PROTOCOLS
-from device.session.socket import Socket
+from device.session.protocols import PROTOCOLS, takes_text
+from device.session.session import Connect
 from device.soundcard import SoundCards
 from device.speaking.speaker import Speaker
 from device.state import State
+from device.status import Status
+from device.system.control import Control
 from device.system.notify import Notifier
+from device.system.process import runtime_file
 from device.worker import Worker, stop_all
 
 log = logging.getLogger(__name__)
@@ -65,7 +72,7 @@ class App:
     """One speaker. `cards` and `connect` are the machine's own unless a test brings others."""
 
     def __init__(
-        self, config: Config, key: Key, event_log: EventLog, *, cards: SoundCards, connect: Any = Socket
+        self, config: Config, key: Key, event_log: EventLog, *, cards: SoundCards, connect: Connect = connect
     ) -> None:
         self._config = config
         self._log = event_log
@@ -78,10 +85,11 @@ class App:
         """When the parts were looked after last, and until when they may still be getting ready."""
         self._stopped = threading.Event()
         protocol = PROTOCOLS[config.agent.protocol]
+        self._status = Status(config, takes_text(protocol), time.monotonic())
         microphone, speaker = config.microphone, config.speaker
         self._speaker = Speaker(speaker, self._post, open_stream=lambda: cards.open_output(speaker.device))
         self._link = Link(
-            lambda session: protocol(config.agent, key.value, session),
+            lambda session, conversation_id: protocol(config.agent, key.value, session, conversation_id),
             self._speaker.feed,
             self._post_patiently,
             connect=connect,
@@ -97,6 +105,7 @@ class App:
             Worker("speaker", self._speaker.work, self._post),
             Worker("ear", self._ear.work, self._post),
             Worker("microphone", self._microphone.work, self._post),
+            Worker("control", Control(self._answer, runtime_file("sock")).work, self._post),
         ]
         self._lights: Lights | None = None
         self._button: Button | None = None
@@ -199,22 +208,37 @@ class App:
             self._lights.show(look(self._state))
         for name, fields in record(event, before, self._state, effects, self._config):
             self._log.write(t, name, **fields)
+            self._status.note(t, name, fields)
             _say(name, fields)
+
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What is asked on the control socket; on its thread, so the state is that of some moment of the last step."""
+        reply, event = self._status.answer(request, self._state, time.monotonic())
+        if event is not None:
+            self._post(event)
+        return reply
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
-            case StartSession(session):
-                self._link.start(session)
+            case StartSession(session, conversation_id):
+                self._link.start(session, conversation_id)
             case InterruptAgent():
                 self._link.interrupt()
+            case SendText(text):
+                self._link.text(text)
+            case TellHeard(reply, played_s):
+                self._link.heard(reply, played_s)
             case StopSession(reason):
                 self._link.stop(reason)
             case OpenEar() | CloseEar():
                 self._ear.order(effect)
-            case PlayChime(chime):
-                self._ear.mask(self._speaker.masking_s(chime))  # first: the agent must not hear its beginning
+            case PlayChime() | SayReason():
+                self._ear.mask(self._speaker.masking_s(effect))  # first: the agent must not hear its beginning
                 self._speaker.order(effect)
-            case StopPlayback() | StopChime() | SetVolume():
+            case StopChime():
+                self._speaker.order(effect)
+                self._ear.unmask(self._speaker.fading_s)
+            case StopPlayback() | SetVolume():
                 self._speaker.order(effect)
             case OpenMicrophone():
                 self._patient_until = time.monotonic() + START_S

@@ -39,6 +39,12 @@ def to_int16(samples: np.ndarray) -> np.ndarray:
     return clipped
 
 
+def to_float(samples: np.ndarray) -> np.ndarray:
+    """int16 as float32 of -1..1."""
+    floats: np.ndarray = samples.astype(np.float32) / np.float32(FULL_SCALE)
+    return floats
+
+
 class Chunks:
     """Gathers frames until they make a chunk of `length` samples, which is a multiple of a frame's."""
 

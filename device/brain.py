@@ -41,6 +41,8 @@ def step(state: State, event: Event, now: float) -> Step:
     """Decide what `event`, which happened at `now` (seconds, CLOCK_MONOTONIC), means in `state`."""
     if getattr(event, "session", state.session) != state.session:
         return state, ()
+    if state.phase in CONVERSING and state.settings.resume_s:
+        state = replace(state, resume_until=now + state.settings.resume_s)
     state, effects = _decide(state, event, now)
     return _count_silence(state, now), effects
 
@@ -49,6 +51,8 @@ def _decide(state: State, event: Event, now: float) -> Step:
     match event:
         case e.WakeHeard() | e.ButtonPressed() | e.ButtonHeld() | e.ButtonReleased():
             return _by_person(state, event, now)
+        case e.QuietAsked():
+            return _end_all(state, now)
         case e.SpeechStarted():
             return replace(state, someone_speaks=True), ()
         case e.SpeechEnded():
@@ -82,25 +86,30 @@ def _by_session(state: State, event: Event, now: float) -> Step:
             return replace(state, reply=reply), (e.StopPlayback(reply, "stopped"),)
         case _ if state.phase is Phase.CLOSING:
             return state, ()
+        case e.SessionStarted(conversation_id=conversation_id):
+            return replace(state, conversation_id=conversation_id), ()
         case e.SessionEnded():
             chime = () if state.playing else _chime(Chime.END)  # its last words are still to be heard
             return _rest(state, Phase.IDLE, None, e.CloseEar(), *chime)
         case e.SessionReady() if state.phase is Phase.CONNECTING:
             ends = state.session_until or now + state.settings.max_s
-            return replace(state, phase=_conversing(state), phase_until=None, session_until=ends), ()
+            return replace(state, phase=_conversing(state), phase_until=None, session_until=ends, trouble=None), ()
         case e.ReplyStarted(reply=reply):
             return replace(state, reply=reply), ()
-        case e.AgentInterrupted(reply=reply):
+        case e.TextTyped(text=text) if state.phase in CONVERSING:
+            return replace(state, quiet_until=None), (e.SendText(text),)
+        case e.AgentInterrupted(reply=reply) if reply > state.played:
             return replace(state, tools=(), quiet_until=None), (e.StopPlayback(reply, "interrupted"),)
         case e.ToolCalled(tool=tool, status="started"):
             return replace(state, tools=(*_tools_but(state, tool), tool)[-MOST_TOOLS:], quiet_until=None), ()
         case e.ToolCalled(tool=tool):
             return replace(state, tools=_tools_but(state, tool), quiet_until=None), ()
-        case e.ConnectionLost() if state.phase in CONVERSING:
-            return replace(state, phase=Phase.CONNECTING, phase_until=now + RECONNECT_S, tools=()), ()
-        case e.SessionRefused():
-            error = _chime(Chime.ERROR)
-            return _rest(state, Phase.ERROR, now + NOTICE_S, e.CloseEar(), *_silence(state, "stopped"), *error)
+        case e.ConnectionLost(in_s=in_s, code=code, why=why):
+            until = state.phase_until if state.phase is Phase.CONNECTING else now + RECONNECT_S
+            state = replace(state, phase=Phase.CONNECTING, phase_until=until, trouble=(code, why), tools=())
+            return _unreachable(state, now) if until is not None and now + in_s > until else (state, ())
+        case e.SessionRefused(code=code):
+            return _fail(state, Phase.ERROR, code, now, e.CloseEar())
     return state, ()
 
 
@@ -143,15 +152,20 @@ def _by_speaker(state: State, event: e.PlaybackStarted | e.PlaybackStopped, now:
     match event:
         case e.PlaybackStarted(reply=reply):
             state = replace(state, playing=reply)
-        case e.PlaybackStopped(reply=reply) if reply >= state.playing:
-            state = replace(state, playing=0)
+        case e.PlaybackStopped(reply=reply):
+            state = replace(state, playing=0 if reply >= state.playing else state.playing, played=reply)
+    if state.phase not in (Phase.CONNECTING, *CONVERSING):
+        return state, ()
+    tell: tuple[Effect, ...] = ()
+    if isinstance(event, e.PlaybackStopped) and event.reason == "interrupted":
+        tell = (e.TellHeard(event.last, event.played_s),)
     if state.phase in CONVERSING:
         state = replace(state, phase=_conversing(state))
-    if not state.settings.half_duplex or state.phase not in (Phase.CONNECTING, *CONVERSING):
-        return state, ()
+    if not state.settings.half_duplex:
+        return state, tell
     if state.playing:
-        return replace(state, someone_speaks=False), (e.CloseEar(),)
-    return state, (e.OpenEar(state.session, now, speaking=False),)
+        return replace(state, someone_speaks=False), (*tell, e.CloseEar())
+    return state, (*tell, e.OpenEar(state.session, now, speaking=False))
 
 
 def _deadline(state: State, now: float) -> Step:
@@ -165,10 +179,7 @@ def _deadline(state: State, now: float) -> Step:
             case Phase.CLOSING:
                 return _exit_or_rest(state)
             case Phase.CONNECTING:
-                stop = (e.CloseEar(), e.StopSession("unreachable"))
-                return _rest(
-                    state, Phase.OFFLINE, now + NOTICE_S, *stop, *_silence(state, "stopped"), *_chime(Chime.ERROR)
-                )
+                return _unreachable(state, now)
             case _:
                 return replace(state, phase=Phase.IDLE, phase_until=None), ()
     if _due(state.session_until, now):
@@ -180,10 +191,15 @@ def _deadline(state: State, now: float) -> Step:
 
 def _connect(state: State, now: float, *, since: float, heard: bool) -> Step:
     """Begin a session; what was captured from `since` on belongs to it."""
+    notice = (e.StopChime(),) if state.phase in (Phase.OFFLINE, Phase.ERROR) else ()
+    resumes = state.resume_until is not None and now < state.resume_until
     state = replace(
         state,
         phase=Phase.CONNECTING,
         session=state.session + 1,
+        conversation_id=state.conversation_id if resumes else None,
+        resume_until=None,
+        trouble=None,
         someone_speaks=heard,
         tools=(),
         phase_until=now + CONNECT_S,
@@ -192,7 +208,8 @@ def _connect(state: State, now: float, *, since: float, heard: bool) -> Step:
         chime_until=now + CHIME_WINDOW_S if heard else None,
     )
     leftover = _silence(state, "stopped") if state.playing else ()
-    return state, (*leftover, e.StartSession(state.session), e.OpenEar(state.session, since, speaking=heard))
+    start = e.StartSession(state.session, state.conversation_id)
+    return state, (*notice, *leftover, start, e.OpenEar(state.session, since, speaking=heard))
 
 
 def _fell_silent(state: State, now: float) -> Step:
@@ -211,6 +228,28 @@ def _close(state: State, reason: str, now: float) -> Step:
         state, phase=Phase.CLOSING, phase_until=now + FAREWELL_S, session_until=None, chime_until=None, tools=()
     )
     return closing, (e.CloseEar(), *_silence(state, "stopped"), e.StopSession(reason), *_chime(Chime.END))
+
+
+def _end_all(state: State, now: float) -> Step:
+    """What the button would do in the end: silence a timer, a reply or words, stop a session."""
+    state = replace(state, timers=tuple(timer for timer in state.timers if timer.rings == RINGS))
+    if state.phase in (Phase.CONNECTING, *CONVERSING):
+        state, effects = _close(state, "command", now)
+        return state, (e.StopChime(), *effects)
+    return state, (e.StopChime(), *(_silence(state, "stopped") if state.playing else ()))
+
+
+def _unreachable(state: State, now: float) -> Step:
+    """The agent could not be reached in time."""
+    state = replace(state, trouble=state.trouble or ("timeout", "The agent answers, but is never ready."))
+    assert state.trouble is not None
+    return _fail(state, Phase.OFFLINE, state.trouble[0], now, e.CloseEar(), e.StopSession("unreachable"))
+
+
+def _fail(state: State, phase: Phase, code: str, now: float, *effects: Effect) -> Step:
+    """There is no session, and light and words say why."""
+    words = (*_chime(Chime.ERROR), e.SayReason(code))
+    return _rest(state, phase, now + NOTICE_S, *effects, *_silence(state, "stopped"), *words)
 
 
 def _leave(state: State, code: int, now: float) -> Step:

@@ -76,8 +76,7 @@ class Agent:
         default="local",
         metadata={
             "about": "the agent's protocol; local is the agent on this machine",
-            "choices": ("local", "datagrid"),
-            "unbuilt": dict.fromkeys(("atoms", "workbuddy", "savants"), f"that protocol {_NOT_BUILT}"),
+            "choices": ("local", "datagrid", "atoms", "workbuddy", "savants", "openai"),
         },
     )
     url: str = field(
@@ -87,6 +86,7 @@ class Agent:
     api_key_file: str = field(
         default="", metadata={"about": "path of a file with the key, closed to others", "check": checks.absolute}
     )
+    access: str = field(default="", metadata={"about": "how the key is used; empty: the protocol's usual way"})
     options: dict[str, object] = field(default_factory=dict, metadata={"about": "start options of the protocol"})
 
 
@@ -96,6 +96,14 @@ class Conversation:
 
     idle_s: float = field(default=8.0, metadata={"about": "seconds of silence that end it", "low": 1.0, "high": 600.0})
     max_s: float = field(default=600.0, metadata={"about": "seconds it may last", "low": 10.0, "high": 86400.0})
+    resume_s: float = field(
+        default=0.0,
+        metadata={
+            "about": "seconds after it in which the next session goes on with it, where the agent can",
+            "low": 0.0,
+            "high": 86400.0,
+        },
+    )
     barge_in: str = field(
         default="wake_word",
         metadata={

@@ -45,7 +45,11 @@ class SessionError(EarshotError):
 
 
 class NetworkError(SessionError, OSError):
-    """The agent cannot be reached, or the connection broke: trying again may help."""
+    """The agent cannot be reached, or the connection broke: trying again may help, in `wait_s` seconds at the earliest."""
+
+    def __init__(self, code: str, message: str, wait_s: float | None = None) -> None:
+        super().__init__(code, message)
+        self.wait_s = wait_s
 
 
 class RefusedError(SessionError):

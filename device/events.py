@@ -66,6 +66,26 @@ class ButtonReleased:
 
 
 @dataclass(frozen=True, slots=True)
+class TextTyped:
+    """Somebody at this machine wrote what the agent is to take as said."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuietAsked:
+    """Somebody at this machine wants whatever goes on to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A connection to the agent is open. `steps`: which of name, tcp, tls, token, upgrade it took, with its seconds."""
+
+    session: int
+    steps: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SessionStarted:
     """The agent accepted the session and named it; either name may be missing."""
 
@@ -167,10 +187,11 @@ class TimerCancelled:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLost:
-    """The network failed; the link tries again in `in_s` seconds."""
+    """The network failed, or the agent; the link tries again in `in_s` seconds. `code` is a stable name of `why`."""
 
     session: int
     in_s: float
+    code: str
     why: str
 
 
@@ -200,10 +221,15 @@ class PlaybackStarted:
 
 @dataclass(frozen=True, slots=True)
 class PlaybackStopped:
-    """The last samples of a reply were written; `reason` is drained, interrupted or stopped."""
+    """The last samples of all replies up to `reply` were written; `reason` is drained, interrupted or stopped.
+
+    `played_s` is how much was played of the `last` that was heard.
+    """
 
     reply: int
     reason: str
+    last: int = 0
+    played_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +265,9 @@ Event = (
     | ButtonPressed
     | ButtonHeld
     | ButtonReleased
+    | TextTyped
+    | QuietAsked
+    | Connected
     | SessionStarted
     | SessionReady
     | FirstAudioSent
@@ -268,9 +297,10 @@ Event = (
 
 @dataclass(frozen=True, slots=True)
 class StartSession:
-    """Open a session with the agent."""
+    """Open a session with the agent, to go on with that conversation where it is not None."""
 
     session: int
+    conversation_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +308,21 @@ class InterruptAgent:
     """Tell the agent to be quiet."""
 
     by: By
+
+
+@dataclass(frozen=True, slots=True)
+class SendText:
+    """Give the agent `text` as if it had been said."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TellHeard:
+    """Tell the agent that so much of a reply, which was cut off, had been played, and nothing of later ones."""
+
+    reply: int
+    played_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,8 +375,15 @@ class PlayChime:
 
 
 @dataclass(frozen=True, slots=True)
+class SayReason:
+    """Say in words, after what chime there is, why there is no session: `code` is that of the error."""
+
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
 class StopChime:
-    """Break off the chime that sounds."""
+    """Break off the chime and the words that sound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,6 +403,8 @@ class Exit:
 Effect = (
     StartSession
     | InterruptAgent
+    | SendText
+    | TellHeard
     | StopSession
     | OpenEar
     | CloseEar
@@ -358,6 +412,7 @@ Effect = (
     | CloseMicrophone
     | StopPlayback
     | PlayChime
+    | SayReason
     | StopChime
     | SetVolume
     | Exit

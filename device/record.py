@@ -16,7 +16,7 @@ def record(event: Event, before: State, after: State, effects: tuple[Effect, ...
     """Names and fields of the lines for `event`, which led from `before` to `after`."""
     if getattr(event, "session", before.session) != before.session:
         return
-    yield from _of_event(event, config)
+    yield from _of_event(event, config, before)
     if before.phase is Phase.CLOSING and after.session != before.session:
         yield "session_ended", {"reason": "superseded"}  # nobody waits for its farewell any more
     for effect in effects:
@@ -27,16 +27,18 @@ def record(event: Event, before: State, after: State, effects: tuple[Effect, ...
                 yield "volume", {"percent": percent}
             case e.PlayChime(chime=chime):
                 yield "chime", {"chime": chime}
-    if after.phase is Phase.OFFLINE and before.phase is not Phase.OFFLINE:
-        message = "The agent could not be reached in time; the lines named retry say why."
-        yield "error", {"code": "unreachable", "message": message}
+            case e.SayReason(code=code):
+                yield "phrase", {"code": code}
+    if after.phase is Phase.OFFLINE and before.phase is not Phase.OFFLINE and after.trouble:
+        code, message = after.trouble
+        yield "error", {"code": code, "message": message}
     if after.phase is not before.phase:
         yield "state", {"from": before.phase, "to": after.phase}
     if look(after) is not look(before):
         yield "light", {"look": look(after)}
 
 
-def _of_event(event: Event, config: Config) -> Iterator[Line]:
+def _of_event(event: Event, config: Config, before: State) -> Iterator[Line]:
     match event:
         case e.WakeHeard(word, score, audio_t):
             yield "wake", {"word": word, "score": round(score, 3), "audio_t": round(audio_t, 6)}
@@ -57,10 +59,12 @@ def _of_event(event: Event, config: Config) -> Iterator[Line]:
             yield "transcript", {"role": role, "text": text}
         case e.Cited(_, count):
             yield "citation", {"count": count}
-        case e.AgentInterrupted():
+        case e.AgentInterrupted(_, reply) if reply > before.played:
             yield "interrupted", {"by": e.By.AGENT}
-        case e.ConnectionLost(_, in_s, why):
-            yield "retry", {"in_s": round(in_s, 3), "why": why}
+        case e.Connected(_, steps):
+            yield "connected", {f"{step}_ms": round(seconds * 1000, 1) for step, seconds in steps}
+        case e.ConnectionLost(_, in_s, code, why):
+            yield "retry", {"in_s": round(in_s, 3), "code": code, "why": why}
         case e.AgentErred(_, code, message):
             yield "error", {"code": code, "message": message}
         case e.SessionRefused(_, code, message):

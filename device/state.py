@@ -52,10 +52,18 @@ class State:
     """The press going on has had its effect; letting go of the button has none."""
 
     session: int = 0
+    conversation_id: str | None = None
+    """The conversation that the present or the last session belongs to, as the agent calls it."""
+    resume_until: float | None = None
+    """Until when the next session goes on with it."""
+    trouble: tuple[str, str] | None = None
+    """What keeps the agent from being reached, as code and sentence; None before a connection failed."""
     reply: int = 0
     """The newest reply of which audio was received; numbers go on from session to session."""
     playing: int = 0
     """The reply that is being played, 0 for none. It may outlast its session, or a lost connection."""
+    played: int = 0
+    """The newest reply whose playing has ended."""
     someone_speaks: bool = False
     tools: tuple[str, ...] = ()
     """Tools the agent is using now."""

@@ -147,11 +147,19 @@ class FakeConnection:
         self.aborted = threading.Event()
         self.broken = False
         """Lever: whatever is sent fails."""
+        self.undelivered = 0
+        """Lever: so many of the newest messages never arrive at the other end."""
         self._inbox = queue.SimpleQueue()
 
     def says(self, message):
         """Let the agent say `message`; an exception is what becomes of the connection."""
         self._inbox.put(message)
+
+    def written(self):
+        return len(self.sent.items)
+
+    def acknowledged(self):
+        return len(self.sent.items) - self.undelivered
 
     def send(self, message):
         if self.broken or self.aborted.is_set():
@@ -167,16 +175,22 @@ class FakeConnection:
             raise message
         return message
 
+    def goodbye(self):
+        self.sent(None)
+
     def close(self):
         self.closed.set()
 
-    def abort(self):
+    def reset(self):
+        self.closed.set()
+
+    def abort(self, why=None):
         self.aborted.set()
-        self._inbox.put(NetworkError("connection_lost", "The connection broke: aborted."))
+        self._inbox.put(why or NetworkError("connection_lost", "The connection broke: aborted."))
 
 
 class Exchange:
-    """The way to an agent: each call gives the next of `lines`, or raises it; then new connections."""
+    """The way to an agent: each call gives the next of `lines`, or raises it; then new connections. See `connect.connect`."""
 
     def __init__(self, *lines):
         self.requests = Recorder()
@@ -185,8 +199,9 @@ class Exchange:
         self.gate.set()
         self._lines = list(lines)
 
-    def __call__(self, request):
-        self.requests(request)
+    def __call__(self, protocol, told):
+        self.requests(protocol.request())
+        told("tcp", 0.01)
         assert self.gate.wait(LIMIT_S)
         line = self._lines.pop(0) if self._lines else FakeConnection()
         if isinstance(line, Exception):

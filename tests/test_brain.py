@@ -23,6 +23,7 @@ from device.events import (
     Cited,
     CloseEar,
     CloseMicrophone,
+    Connected,
     ConnectionLost,
     DeadlinePassed,
     Dropped,
@@ -34,7 +35,10 @@ from device.events import (
     PlaybackStarted,
     PlaybackStopped,
     PlayChime,
+    QuietAsked,
     ReplyStarted,
+    SayReason,
+    SendText,
     SessionEnded,
     SessionReady,
     SessionRefused,
@@ -47,6 +51,8 @@ from device.events import (
     StopChime,
     StopPlayback,
     StopSession,
+    TellHeard,
+    TextTyped,
     TimerCancelled,
     TimerSet,
     ToolCalled,
@@ -84,6 +90,9 @@ EVENTS = (
     ButtonPressed(),
     ButtonHeld(),
     ButtonReleased(),
+    TextTyped("hello"),
+    QuietAsked(),
+    Connected(3, (("tcp", 0.04),)),
     SessionStarted(3, "s", "c"),
     SessionReady(3),
     FirstAudioSent(3),
@@ -97,7 +106,7 @@ EVENTS = (
     VolumeAsked(3, by=-70),
     TimerSet(3, "egg", 300.0),
     TimerCancelled(3, "tea"),
-    ConnectionLost(3, 0.5, "gone"),
+    ConnectionLost(3, 0.5, "connection_lost", "gone"),
     SessionRefused(3, "key_refused", "No."),
     SessionEnded(3, "agent"),
     PlaybackStarted(8),
@@ -317,8 +326,8 @@ def test_a_short_press_while_speaking_interrupts_at_once_and_goes_on_listening()
     state, effects = run(SITUATIONS["speaking"], ButtonPressed())
     assert effects == [StopPlayback(7, "interrupted"), InterruptAgent(By.BUTTON)]
 
-    state, effects = run(state, PlaybackStopped(7, "interrupted"), ButtonReleased())
-    assert state.phase is Phase.LISTENING and effects == []
+    state, effects = run(state, PlaybackStopped(7, "interrupted", 7, 1.25), ButtonReleased())
+    assert state.phase is Phase.LISTENING and effects == [TellHeard(7, 1.25)]
 
 
 def test_a_long_press_while_speaking_stops_the_session():
@@ -414,7 +423,7 @@ def test_a_session_ends_after_max_s_whatever_goes_on():
 
 def test_max_s_counts_from_the_first_ready_over_reconnections():
     state, _ = run(State(), WakeHeard("w", 0.9, NOW), SessionReady(1))
-    state, _ = run(state, (ConnectionLost(1, 0.5, "x"), NOW + 100), (SessionReady(1), NOW + 101))
+    state, _ = run(state, (ConnectionLost(1, 0.5, "timeout", "x"), NOW + 100), (SessionReady(1), NOW + 101))
 
     assert state.session_until == NOW + 600
 
@@ -431,18 +440,72 @@ def test_an_agent_that_cannot_be_reached_in_time_is_given_up_with_a_sign():
     state, effects = run(SITUATIONS["connecting"], (DeadlinePassed(), NOW + 9))
 
     assert state.phase is Phase.OFFLINE and look(state) is Look.OFFLINE
-    assert effects == [CloseEar(), StopSession("unreachable"), PlayChime(Chime.ERROR)]
+    assert effects == [CloseEar(), StopSession("unreachable"), PlayChime(Chime.ERROR), SayReason("timeout")]
+
+
+def test_what_kept_the_agent_from_being_reached_is_what_is_said():
+    lost = ConnectionLost(3, 0.5, "name_not_found", "The name cannot be found.")
+    _, effects = run(SITUATIONS["connecting"], lost, (DeadlinePassed(), NOW + 9))
+
+    assert effects[-1] == SayReason("name_not_found")
+
+
+def test_who_is_asked_to_wait_for_longer_than_a_person_would_gives_up_at_once():
+    state, effects = run(SITUATIONS["connecting"], ConnectionLost(3, 60.0, "server_busy", "Busy."))
+
+    assert state.phase is Phase.OFFLINE and effects[-1] == SayReason("server_busy")
+
+
+def test_a_wake_word_breaks_the_words_off():
+    _, effects = run(SITUATIONS["offline"], WakeHeard("w", 0.9, NOW))
+
+    assert effects[0] == StopChime()
+
+
+def test_the_next_session_goes_on_with_the_conversation_only_if_that_is_wanted_and_soon():
+    def next_start(resume_s, after_s):
+        state = replace(IN_SESSION, settings=Conversation(resume_s=resume_s))
+        happened = (SessionStarted(3, "s", "c-1"), SessionEnded(3, "agent"), (WakeHeard("w", 0.9, NOW), NOW + after_s))
+        return next(effect for effect in run(state, *happened)[1] if isinstance(effect, StartSession))
+
+    assert next_start(60.0, 59.0) == StartSession(4, "c-1")
+    assert next_start(60.0, 61.0) == StartSession(4, None)
+    assert next_start(0.0, 0.0) == StartSession(4, None)
+
+
+def test_text_goes_to_the_agent_in_a_conversation_and_nowhere_else():
+    for name, state in SITUATIONS.items():
+        _, effects = run(state, TextTyped("hello"))
+        assert effects == ([SendText("hello")] if state.phase in CONVERSING else []), name
+
+
+@pytest.mark.parametrize("name", ["connecting", "reconnecting", "listening", "speaking"])
+def test_whoever_asks_for_quiet_ends_the_session(name):
+    state, effects = run(SITUATIONS[name], QuietAsked())
+
+    assert state.phase is Phase.CLOSING and StopSession("command") in effects
+
+
+def test_whoever_asks_for_quiet_silences_timers_and_last_words():
+    assert run(SITUATIONS["idle, ringing"], QuietAsked())[0].timers == ()
+    assert StopPlayback(7, "stopped") in run(SITUATIONS["idle, playing on"], QuietAsked())[1]
+
+
+def test_what_the_agent_breaks_off_after_it_was_heard_to_the_end_is_no_interruption():
+    state, effects = run(SITUATIONS["speaking"], PlaybackStopped(7, "drained", 7, 2.0), AgentInterrupted(3, 7))
+
+    assert effects == [] and state.phase is Phase.LISTENING
 
 
 def test_refused_credentials_stop_and_show():
     state, effects = run(SITUATIONS["connecting"], SessionRefused(3, "key_refused", "No."))
 
     assert look(state) is Look.ERROR
-    assert effects == [CloseEar(), PlayChime(Chime.ERROR)]
+    assert effects == [CloseEar(), PlayChime(Chime.ERROR), SayReason("key_refused")]
 
 
 def test_a_lost_connection_shows_connecting_and_keeps_the_ear_open():
-    state, effects = run(IN_SESSION, ConnectionLost(3, 0.5, "gone"))
+    state, effects = run(IN_SESSION, ConnectionLost(3, 0.5, "connection_lost", "gone"))
 
     assert state.phase is Phase.CONNECTING and effects == []
 

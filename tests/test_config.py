@@ -154,7 +154,7 @@ def test_a_section_must_be_a_section(text):
         ("panel.lights", "'lamp'", '"leds", "rgb" or "none"'),
         ("panel.leds", "[5, 6]", "a list of 3, each a whole number from 0 to 27"),
         ("agent.options", "5", "a table"),
-        ("agent.protocol", "{}", '"local" or "datagrid"'),
+        ("agent.protocol", "{}", '"local", "datagrid", "atoms", "workbuddy", "savants" or "openai"'),
     ],
 )
 def test_a_value_of_the_wrong_kind_or_size_is_told_what_is_allowed(setting, value, must):
@@ -180,7 +180,6 @@ def test_an_empty_device_is_refused():
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("[agent]\nprotocol = 'atoms'\n", "not built in yet"),
         ("[panel]\nlights = 'apa102'\n", "not built in yet"),
         ("[conversation]\nbarge_in = 'speech'\n", 'echo cancellation, which is not built in yet. Use "wake_word".'),
     ],

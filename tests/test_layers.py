@@ -20,14 +20,17 @@ PURE = (
     "device.settings", "device.checks", "device.record", "device.panel.look", "device.panel.patterns",
     "device.speaking.jitter", "device.speaking.chimes", "device.session.replies", "device.session.retry",
     "device.session.protocol", "device.session.protocols", "device.session.protocols.datagrid",
-    "device.session.protocols.local",
+    "device.session.protocols.local", "device.session.protocols.atoms", "device.session.protocols.workbuddy",
+    "device.session.protocols.savants", "device.session.protocols.openai", "device.session.protocols.messages",
+    "device.session.protocols.options", "device.session.protocols.openai_errors", "device.session.protocols.openai_options",
+    "device.session.protocols.played", "device.status", "device.system.describe",
 )  # fmt: skip
 WORLD = {
     "threading", "time", "socket", "queue", "os", "sys", "io", "signal", "select", "subprocess", "asyncio", "logging",
     "random", "pyaudio", "gpiozero", "websocket", "websockets", "onnxruntime", "samplerate", "pocketsphinx", "matplotlib",
 }  # fmt: skip
 """What pure code does not touch. The clock, chance and the log are given to it, or left to others."""
-BUILDERS = ("device.app", "device.__main__", "device.system.check")
+BUILDERS = ("device.app", "device.__main__", "device.system.check", "device.system.agent")
 """These put parts together, and so know several rooms; the demo builds a whole room around them."""
 
 
@@ -92,7 +95,7 @@ def test_nobody_knows_the_app_but_the_command_line():
     assert knowing == ["device.__main__"]
 
 
-ALLOWED = {"device.session.socket": {("threading", "Lock")}}  # OpenSSL: one thread in a connection at a time
+ALLOWED = {"device.session.transport": {("threading", "Lock")}}  # OpenSSL: one thread in a connection at a time
 
 
 @pytest.mark.parametrize("module", MODULES)

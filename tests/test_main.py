@@ -13,10 +13,12 @@ import pytest
 
 from device import __version__
 from device.hearing.models import bundled
-from tests.fakes import said, silence
+from device.system.control import Control
+from device.worker import Worker, stop_all
+from tests.fakes import Recorder, said, silence
 
 TOKEN = "a-very-secret-token"
-COMMANDS = ("run", "demo", "agent", "check", "config", "devices", "wake")
+COMMANDS = ("run", "demo", "agent", "check", "config", "devices", "wake", "status", "say", "stop")
 
 
 @pytest.fixture
@@ -256,3 +258,60 @@ def test_a_second_speaker_is_refused(earshot, tmp_path):
         lock.write("4711\n")
         lock.flush()
         assert "Earshot runs already (process 4711)" in earshot("run", code=1, RUNTIME_DIRECTORY="").stderr
+
+
+@pytest.fixture
+def speaker(tmp_path):
+    """Something that answers where the speaker of `earshot` would: what it was asked, and the reply it gives."""
+    asked, reply = [], {"ok": True}
+
+    def answer(request):
+        asked.append(request)
+        return reply
+
+    (tmp_path / "runtime").mkdir()
+    path = tmp_path / "runtime" / f"earshot-{os.getuid()}.sock"
+    listening = Worker("control", Control(answer, path).work, Recorder())
+    listening.start()
+    while not path.exists():
+        assert listening.is_alive()
+        listening.join(0.005)
+    yield asked, reply
+    assert stop_all([listening])
+
+
+def test_what_is_said_in_writing_reaches_the_speaker(earshot, speaker):
+    asked, _ = speaker
+    done = earshot("say", "Wie spät ist es?")
+    assert done.stdout == done.stderr == "" and asked == [{"order": "say", "text": "Wie spät ist es?"}]
+
+
+def test_stop_reaches_the_speaker_and_its_help_says_that_the_speaker_goes_on(earshot, speaker):
+    asked, _ = speaker
+    earshot("stop")
+    assert asked == [{"order": "stop"}]
+    assert "The speaker itself goes on." in " ".join(earshot("stop", "--help").stdout.split())
+
+
+@pytest.mark.parametrize("command", [["say", "hello"], ["stop"], ["status"]])
+def test_what_the_speaker_refuses_is_exit_code_1_with_its_reason(earshot, speaker, command):
+    _, reply = speaker
+    reply |= {"ok": False, "message": "There is no session\x1b[2J."}
+    done = earshot(*command, code=1)
+    assert done.stderr == "earshot: There is no session [2J.\n" and done.stdout == ""
+
+
+@pytest.mark.parametrize("text", ["", "  ", "x" * 2001, b"\xff"])
+def test_a_text_that_cannot_be_said_is_exit_code_2(earshot, speaker, text):
+    asked, _ = speaker
+    done = earshot("say", os.fsdecode(text), code=2)
+    assert done.stderr.startswith("earshot: ") and len(done.stderr.splitlines()) == 1 and asked == []
+
+
+def test_status_is_told_to_people_in_lines_and_to_programs_as_json(earshot, speaker):
+    _, reply = speaker
+    reply |= {"state": "listening", "since_s": 754.2, "counters": {"wakes": 3}}
+    assert earshot("status").stdout == "state  listening\nsince  12 min\nwakes  3\n"
+    assert json.loads(earshot("status", "--json").stdout) == reply
+    reply["ok"] = False
+    assert json.loads(earshot("status", "--json", code=1).stdout) == reply

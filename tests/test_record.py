@@ -16,6 +16,7 @@ NAMES = {
     "started", "ready", "state", "light", "wake", "button", "session_started", "session_ready", "first_audio_sent",
     "speech_started", "speech_ended", "reply_started", "playback_started", "playback_stopped", "tool_call", "transcript",
     "citation", "interrupted", "retry", "error", "session_ended", "dropped", "stopped", "chime", "volume", "timer",
+    "connected", "phrase",
 }  # fmt: skip
 
 LINES = {
@@ -25,6 +26,9 @@ LINES = {
     e.ButtonPressed(): ("button", {"kind": "press"}),
     e.ButtonHeld(): ("button", {"kind": "hold"}),
     e.ButtonReleased(): None,
+    e.TextTyped("my secret"): None,
+    e.QuietAsked(): None,
+    e.Connected(1, (("tcp", 0.0404), ("tls", 0.1))): ("connected", {"tcp_ms": 40.4, "tls_ms": 100.0}),
     e.SessionStarted(1, "s", "c"): (
         "session_started",
         {"protocol": "local", "session_id": "s", "conversation_id": "c"},
@@ -40,7 +44,10 @@ LINES = {
     e.VolumeAsked(1, to=30): None,
     e.TimerSet(1, "eggs", 300.0): ("timer", {"name": "eggs", "in_s": 300.0}),
     e.TimerCancelled(1, "eggs"): None,
-    e.ConnectionLost(1, 0.51234, "Nobody answers."): ("retry", {"in_s": 0.512, "why": "Nobody answers."}),
+    e.ConnectionLost(1, 0.51234, "nobody_there", "Nobody answers."): (
+        "retry",
+        {"in_s": 0.512, "code": "nobody_there", "why": "Nobody answers."},
+    ),
     e.SessionRefused(1, "key_refused", "No."): ("error", {"code": "key_refused", "message": "No."}),
     e.SessionEnded(1, "agent"): ("session_ended", {"reason": "agent"}),
     e.PlaybackStarted(4): ("playback_started", {"reply": 4}),

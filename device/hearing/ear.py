@@ -26,6 +26,12 @@ class _Mask(NamedTuple):
     until: float
 
 
+class _Unmask(NamedTuple):
+    """Nothing captured after this time (seconds, CLOCK_MONOTONIC) is a sound of our own."""
+
+    at: float
+
+
 class WakeWords(Protocol):
     """See `wake.detector.WakeDetector`."""
 
@@ -50,7 +56,7 @@ class Ear:
         self._speech = speech
         self._send = send
         self._post = post
-        self._inbox: queue.SimpleQueue[Frame | OpenEar | CloseEar | _Mask] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Frame | OpenEar | CloseEar | _Mask | _Unmask] = queue.SimpleQueue()
         self._ring: deque[Frame] = deque(maxlen=_RING_FRAMES)
         self._masks: deque[_Mask] = deque(maxlen=8)
         self._session: int | None = None
@@ -72,6 +78,10 @@ class Ear:
         now = time.monotonic()
         self._inbox.put(_Mask(now, now + seconds))
 
+    def unmask(self, seconds: float) -> None:
+        """Our sound was broken off: `seconds` from now the room is heard again."""
+        self._inbox.put(_Unmask(time.monotonic() + seconds))
+
     def work(self, stopping: threading.Event) -> None:
         """Hear until told to stop."""
         while not stopping.is_set():
@@ -88,6 +98,8 @@ class Ear:
                     self._session = None
                 case _Mask():
                     self._masks.append(item)
+                case _Unmask(at):
+                    self._masks = deque((_Mask(since, min(until, at)) for since, until in self._masks), maxlen=8)
 
     def _begin(self, order: OpenEar) -> None:
         self._speech.reset(speaking=order.speaking)

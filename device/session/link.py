@@ -5,19 +5,19 @@ from collections.abc import Callable
 
 from device.events import Event
 from device.session.protocol import Protocol
-from device.session.session import Connect, Session
+from device.session.session import Connect, Feed, Session
 
 
 class Link:
     """The way to the agent. Its methods never wait for the network; `hear` is called on the ear's thread, the others on main.
 
-    `make_protocol` makes a protocol object for a session number, `feed` takes a reply's number and sound (see `Speaker.feed`).
+    `make_protocol` makes a protocol object for a session number and the conversation to go on with, if any.
     """
 
     def __init__(
         self,
-        make_protocol: Callable[[int], Protocol],
-        feed: Callable[[int, bytes], None],
+        make_protocol: Callable[[int, str | None], Protocol],
+        feed: Feed,
         post: Callable[[Event], None],
         *,
         connect: Connect,
@@ -29,11 +29,11 @@ class Link:
         self._session: Session | None = None
         self._replies = itertools.count(1)
 
-    def start(self, number: int) -> None:
+    def start(self, number: int, conversation_id: str | None) -> None:
         """Begin session `number`; one that is still saying goodbye is cut short."""
         if self._session is not None:
             self._session.abandon()
-        protocol = self._make_protocol(number)
+        protocol = self._make_protocol(number, conversation_id)
         self._session = Session(number, protocol, self._replies, self._feed, self._post, connect=self._connect)
         self._session.start()
 
@@ -47,6 +47,16 @@ class Link:
         """Make the agent be quiet; what of its reply is on its way will not be heard."""
         if self._session is not None:
             self._session.interrupt()
+
+    def text(self, text: str) -> None:
+        """Say `text` to the agent as if the user had."""
+        if self._session is not None:
+            self._session.text(text)
+
+    def heard(self, reply: int, seconds: float) -> None:
+        """Tell the agent that so much of `reply`, which was cut off, had been played."""
+        if self._session is not None:
+            self._session.heard(reply, seconds)
 
     def stop(self, reason: str) -> None:
         """End the session in good form; `SessionEnded` follows, with `reason`."""

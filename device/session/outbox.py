@@ -1,7 +1,7 @@
 """What goes out to the agent: orders, and the microphone's frames. Its `work` is the sending thread of a session.
 
 It owns the backlog: what was said before the agent was ready goes out first, in order, and so does what was said while a
-connection was lost.
+connection was lost, together with what that one had taken and not delivered.
 """
 
 import logging
@@ -12,10 +12,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 from typing import Protocol as Interface
 
-from device.audio import FRAME_S
+import numpy as np
+
+from device.audio import FRAME_S, RATE, to_float, to_int16
 from device.drops import Drops
 from device.errors import NetworkError
 from device.events import Event, FirstAudioSent
+from device.session.protocol import Protocol
 
 log = logging.getLogger(__name__)
 
@@ -29,17 +32,25 @@ class Connection(Interface):
 
     def send(self, message: str | bytes) -> None: ...
 
-    def receive(self) -> bytes | None: ...
+    def receive(self) -> str | bytes | None: ...
+
+    def written(self) -> int: ...
+
+    def acknowledged(self) -> int: ...
+
+    def goodbye(self) -> None: ...
 
     def close(self) -> None: ...
 
-    def abort(self) -> None: ...
+    def reset(self) -> None: ...
+
+    def abort(self, why: NetworkError | None = None) -> None: ...
 
 
 class _Orders(NamedTuple):
-    """Messages to send now, or never: they mean nothing to another connection."""
+    """Messages to send now, or never: they mean nothing to another connection. None: say goodbye."""
 
-    messages: list[str]
+    messages: list[str] | None
 
 
 class _Ready(NamedTuple):
@@ -49,22 +60,31 @@ class _Ready(NamedTuple):
 
 
 class _Lost(NamedTuple):
-    """There is no connection any more."""
+    """There is no connection any more; the other side's kernel has so many bytes of what the last one was given."""
+
+    acknowledged: int
+
+
+class _Sent(NamedTuple):
+    """A frame, and how many bytes the network had been given with it."""
+
+    pcm: bytes
+    written: int
 
 
 class Outbox:
-    """Takes frames and orders from any thread, and sends them while there is a connection that is ready.
+    """Takes frames and orders from any thread, and sends them while there is a connection that is ready."""
 
-    `encode` makes a message of a frame (see `Protocol.audio`).
-    """
-
-    def __init__(self, session: int, encode: Callable[[bytes], str | bytes], post: Callable[[Event], None]) -> None:
+    def __init__(self, session: int, protocol: Protocol, post: Callable[[Event], None]) -> None:
         self._session = session
-        self._encode = encode
+        self._protocol = protocol
         self._post = post
         self._inbox: queue.SimpleQueue[bytes | _Orders | _Ready | _Lost] = queue.SimpleQueue()
         self._backlog: deque[bytes] = deque(maxlen=_BACKLOG_FRAMES)
+        self._flying: deque[_Sent] = deque(maxlen=_BACKLOG_FRAMES)
+        """Frames that are sent and, for all we know, have not arrived."""
         self._connection: Connection | None = None
+        self._convert = _Converter(RATE)
         self._first = True
         self._refused = Drops("link", post)
         """Frames that found the queue full; of the thread that calls `hear`."""
@@ -79,13 +99,17 @@ class Outbox:
         """Send these after the frames that came before, if there is a connection."""
         self._inbox.put(_Orders(messages))
 
+    def farewell(self) -> None:
+        """End the session by the messages for it, or without any by closing the connection in good form."""
+        self._inbox.put(_Orders(self._protocol.stop() or None))
+
     def ready(self, connection: Connection) -> None:
         """The agent is ready: begin with the backlog."""
         self._inbox.put(_Ready(connection))
 
-    def lost(self) -> None:
-        """Keep what comes until another connection is ready."""
-        self._inbox.put(_Lost())
+    def lost(self, acknowledged: int) -> None:
+        """Keep what comes until another connection is ready, and what of it the last one has not delivered."""
+        self._inbox.put(_Lost(acknowledged))
 
     def work(self, stopping: threading.Event) -> None:
         """Send until told to stop."""
@@ -100,7 +124,7 @@ class Outbox:
             except NetworkError as error:
                 log.debug("x %s", error)
                 if self._connection is not None:
-                    self._connection.abort()  # wakes the receiving thread, which connects anew
+                    self._connection.abort(error)  # wakes the receiving thread, which connects anew
                 self._connection = None
             if self._connection is not None:
                 self._overtaken.tell()
@@ -111,18 +135,54 @@ class Outbox:
                 if len(self._backlog) == self._backlog.maxlen:
                     self._overtaken.add()
                 self._backlog.append(item)
-            case _Orders(messages) if self._connection is not None:
+            case _Orders(None) if self._connection is not None:
+                self._connection.goodbye()
+            case _Orders(list(messages)) if self._connection is not None:
                 for message in messages:
                     self._connection.send(message)
             case _Ready(connection):
                 self._connection, self._first = connection, True
-            case _Lost():
+                self._convert = _Converter(self._protocol.hears)
+            case _Lost(acknowledged):
                 self._connection = None
+                self._land(acknowledged)
+                while self._flying:
+                    if len(self._backlog) == self._backlog.maxlen:
+                        self._overtaken.add(len(self._flying))
+                        self._flying.clear()
+                    else:
+                        self._backlog.appendleft(self._flying.pop().pcm)
 
     def _flush(self) -> None:
         while self._connection is not None and self._backlog:
-            self._connection.send(self._encode(self._backlog[0]))
+            pcm = self._backlog[0]
+            if converted := self._convert(pcm):
+                self._connection.send(self._protocol.audio(converted))
+            self._flying.append(_Sent(pcm, self._connection.written()))
             self._backlog.popleft()  # not before: a frame that was not sent goes to the next connection
+            self._land(self._connection.acknowledged())
             if self._first:
                 self._first = False
                 self._post(FirstAudioSent(self._session))
+
+    def _land(self, acknowledged: int) -> None:
+        while self._flying and self._flying[0].written <= acknowledged:
+            self._flying.popleft()
+
+
+class _Converter:
+    """Frames of the microphone as s16le at another rate. A filter's length, under 2 ms, stays behind at the end."""
+
+    def __init__(self, rate: int) -> None:
+        self._ratio = rate / RATE
+        self._resampler = None
+        if rate != RATE:
+            import samplerate
+
+            self._resampler = samplerate.Resampler("sinc_fastest", channels=1)
+
+    def __call__(self, pcm: bytes) -> bytes:
+        if self._resampler is None:
+            return pcm
+        samples = to_float(np.frombuffer(pcm, np.int16))
+        return to_int16(self._resampler.process(samples, self._ratio)).tobytes()

@@ -1,16 +1,36 @@
 """What an agent's protocol is to the link: messages to facts, orders to messages. Pure; the socket is the link's.
 
-To add an agent, write a class like this in a file of its own under `protocols/`, and name it in `protocols/__init__.py`.
+To add an agent, write a `Protocol` in a file of its own under `protocols/`, and name it in `protocols/__init__.py`.
+
+The link asks, for every connection: `credential` (and gives its answer to `granted`), `request`, `opening`; then it gives each
+message to `receive`. Sound is sent once `receive` has said `SessionReady`. What goes wrong on the way is judged by `denied`
+(HTTP) and `closed` (WebSocket), and by `receive` where a message says so. A verdict is one of:
+
+RefusedError                    the agent does not want us: the session ends, and the speaker says why
+NetworkError                    back off, and try again, with a new credential if the protocol has credentials
+NetworkError("token_refused")   the same; where the next credential is refused as well, the key is
+Ended                           the session is over
 """
 
+from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
-from typing import Protocol as Interface
 
 from device.config import Agent
-from device.errors import RefusedError
+from device.errors import NetworkError, RefusedError, SessionError
 from device.events import Event
 from device.session.credentials import Secret
+
+LONGEST_TEXT = 4000
+"""Characters of anything we keep of a message."""
+
+
+class Post(NamedTuple):
+    """An HTTP request that gets a credential; `body` is sent as JSON. Nothing of it but the host is ever logged."""
+
+    url: str
+    headers: dict[str, str]
+    body: bytes
 
 
 class Request(NamedTuple):
@@ -20,10 +40,23 @@ class Request(NamedTuple):
     headers: dict[str, str]
 
 
+class Answer(NamedTuple):
+    """An HTTP answer that is no success. `where` is the public part of the URL, `retry_after_s` what the server asked for."""
+
+    status: int
+    body: bytes
+    where: str
+    retry_after_s: float | None = None
+
+
 class Audio(NamedTuple):
-    """A piece of a reply: s16le, mono, 24 kHz, an even number of bytes."""
+    """A piece of a reply: s16le, mono, at `Protocol.speaks` hertz, an even number of bytes.
+
+    `turn` names the reply it belongs to, where the agent says so; "": pauses tell replies apart.
+    """
 
     pcm: bytes
+    turn: str = ""
 
 
 class Interrupted(NamedTuple):
@@ -36,49 +69,150 @@ class Ended(NamedTuple):
     reason: str
 
 
-Fact = Event | Audio | Interrupted | Ended
+class Send(NamedTuple):
+    """What the agent said asks for this message from us."""
+
+    message: str
+
+
+Fact = Event | Audio | Interrupted | Ended | Send
 
 
 class MalformedError(ValueError):
     """A message that cannot be understood; it is counted, logged and survived."""
 
 
-class Protocol(Interface):
-    """Serves one session, over as many connections as it takes."""
+class Protocol:
+    """Serves one session, over as many connections as it takes. What stands here is what most agents do."""
 
-    def __init__(self, agent: Agent, key: Secret | None, session: int) -> None: ...
+    name = "the agent"
+    """As messages to the owner call it."""
+    hears = 16_000
+    """Hertz of the sound it is sent. Asked after `SessionReady`."""
+    speaks = 24_000
+    """Hertz of its `Audio`, from 8,000 to 48,000. Asked after `SessionReady`."""
+    continuous = False
+    """Whether it may send sound all the time, silence where it says nothing: then silence ends a reply."""
 
-    @staticmethod
-    def problems(agent: Agent, key: Secret | None) -> list[str]:
+    def __init__(self, agent: Agent, key: Secret | None, session: int, conversation_id: str | None = None) -> None:
+        """`conversation_id`: the conversation that this session is to go on with, if the agent can do that."""
+        self.agent = agent
+        self.session = session
+        self._key = key
+        self._granted: deque[Secret] = deque(maxlen=4)
+        """The newest credentials: an old one may still turn up in an answer."""
+
+    @classmethod
+    def problems(cls, agent: Agent, key: Secret | None) -> list[str]:
         """What is wrong with the settings of this agent, a sentence each; asked before anything is connected."""
+        raise NotImplementedError
 
-    def request(self) -> Request:
-        """What to connect to."""
+    def credential(self) -> Post | None:
+        """How to get a new credential; None if the key is enough."""
+        return None
 
-    def opening(self) -> list[str]:
-        """The messages to send first, on every connection."""
-
-    def audio(self, pcm: bytes) -> str | bytes:
-        """The message for a frame of the microphone (640 bytes). Called 50 times a second, after `SessionReady` only."""
-
-    def interrupt(self) -> list[str]:
-        """The messages that make the agent be quiet."""
-
-    def stop(self) -> list[str]:
-        """The messages that end the session; the agent is expected to answer what becomes `Ended`."""
-
-    def receive(self, message: bytes) -> Iterator[Fact]:
-        """What a message means; nothing for what we do not know.
+    def granted(self, answer: bytes) -> None:
+        """Take the answer to `credential` (HTTP 2xx).
 
         Raises:
             MalformedError: it is not what the protocol says.
         """
 
+    def likely(self) -> str:
+        """The URL that `request` is likely to point to after `granted`: its host is connected to meanwhile. "": unknown."""
+        return ""
 
-def closed(code: int | None) -> Ended | RefusedError | None:
-    """What a close code means that no protocol has its own meaning for (RFC 6455 §7.4); None: the connection was lost."""
-    if code in (1000, 1001):
-        return Ended("agent")
-    if code in (4401, 4403):
-        return RefusedError("key_refused", f"The agent refused the API key (close code {code}).")
-    return None
+    def request(self) -> Request:
+        """What to connect to."""
+        raise NotImplementedError
+
+    def opening(self) -> list[str]:
+        """The messages to send first, on every connection."""
+        return []
+
+    def audio(self, pcm: bytes) -> str | bytes:
+        """The message for 20 ms of the microphone (s16le, mono, `hears` hertz). Called 50 times a second."""
+        raise NotImplementedError
+
+    def text(self, text: str) -> list[str] | None:
+        """The messages that say `text` as if the user had; None: this agent takes no text."""
+        return None
+
+    def interrupt(self) -> list[str]:
+        """The messages that make the agent be quiet; none: it has to hear that somebody speaks."""
+        return []
+
+    def heard(self, turn: str, seconds: float) -> list[str]:
+        """The messages that tell that `turn` was cut off after so many seconds of it had been played."""
+        return []
+
+    def stop(self) -> list[str]:
+        """The messages that end the session, which it answers with what becomes `Ended`; none: the connection is closed."""
+        return []
+
+    def receive(self, message: str | bytes) -> Iterator[Fact]:
+        """What a text or binary message means; nothing for what we do not know.
+
+        Raises:
+            MalformedError: it is not what the protocol says.
+            SessionError: it says that this connection, or the session, is over: see the verdicts above.
+        """
+        raise NotImplementedError
+
+    def denied(self, answer: Answer) -> SessionError:
+        """The verdict on an HTTP answer that is no success, of `credential` or of `request`."""
+        return http_verdict(answer)
+
+    def closed(self, code: int | None) -> Ended | SessionError:
+        """The verdict on the agent's closing of the connection; None: it gave no code (RFC 6455 §7.4)."""
+        return close_verdict(code)
+
+    def health(self) -> Post | None:
+        """A request that shows whether the service is there, for `earshot check`."""
+        return None
+
+    def secret(self, value: str) -> str:
+        """Remember that `value` must not be shown; returns it."""
+        self._granted.append(Secret(value))
+        return value
+
+    def tidy(self, value: object) -> str | None:
+        """A text of the agent's as it may be logged: of bounded length, on one line, without escape codes or secrets."""
+        if not isinstance(value, str):
+            return None
+        text = value[: 2 * LONGEST_TEXT]  # a secret may lie across the cut
+        for secret in (self._key, *self._granted):
+            if secret and secret.reveal():
+                text = text.replace(secret.reveal(), "***")
+        return "".join(letter if letter.isprintable() else " " for letter in text[:LONGEST_TEXT])
+
+
+def http_verdict(answer: Answer) -> SessionError:
+    """What an HTTP status means that a protocol has no meaning of its own for."""
+    where = answer.where
+    match answer.status:
+        case 401 | 403:
+            return RefusedError("key_refused", f"{where} refuses the API key (HTTP {answer.status}).")
+        case 402:
+            return RefusedError("no_credit", f"The account at {where} has no credit left (HTTP 402).")
+        case 404:
+            return RefusedError(
+                "not_found", f"There is no agent at {where} (HTTP 404). See agent.url and agent.agent_id."
+            )
+        case 429 | 503:
+            return NetworkError("server_busy", f"{where} is busy (HTTP {answer.status}).", answer.retry_after_s)
+    return NetworkError("server_fault", f"{where} answers HTTP {answer.status}.", answer.retry_after_s)
+
+
+def close_verdict(code: int | None) -> Ended | SessionError:
+    """What a close code means that a protocol has no meaning of its own for."""
+    match code:
+        case 1000:
+            return Ended("agent")
+        case 4401 | 4403:
+            return RefusedError("key_refused", f"The agent refused the API key (close code {code}).")
+        case 1011:
+            return NetworkError("server_fault", "The agent failed (close code 1011).")
+        case 1012 | 1013:
+            return NetworkError("server_busy", f"The agent is busy (close code {code}).")
+    return NetworkError("connection_lost", f"The agent closed the connection (close code {code or 'none'}).")

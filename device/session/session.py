@@ -13,6 +13,7 @@ from device.errors import NetworkError, RefusedError
 from device.events import (
     AgentErred,
     AgentInterrupted,
+    Connected,
     ConnectionLost,
     Event,
     ReplyStarted,
@@ -21,10 +22,11 @@ from device.events import (
     SessionRefused,
 )
 from device.session.outbox import Connection, Outbox
-from device.session.protocol import Audio, Ended, Fact, Interrupted, MalformedError, Protocol, Request, closed
-from device.session.replies import Replies
+from device.session.protocol import Audio, Ended, Fact, Interrupted, MalformedError, Protocol, Send
+from device.session.replies import Quiet, Replies
 from device.session.retry import PROVEN_S, delay_s
 from device.session.socket import Closed
+from device.session.transport import Told
 from device.worker import Worker, stop_all
 
 log = logging.getLogger(__name__)
@@ -33,9 +35,13 @@ FAREWELL_S = 2.0
 """How long the agent may take to answer our `stop`; the brain waits as long, from a little earlier on."""
 MOST_ERRORS = 20
 """Errors of the agent that are told of, a session."""
+MOST_REFUSED_TOKENS = 2
+"""In a row: then it is the key."""
 
-
-Connect = Callable[[Request], Connection]
+Connect = Callable[[Protocol, Told], Connection]
+"""See `connect.connect`."""
+Feed = Callable[[int, bytes, int], None]
+"""Takes a reply's number, a piece of its sound, and the rate of that (see `Speaker.feed`)."""
 
 
 class Session:
@@ -46,7 +52,7 @@ class Session:
         number: int,
         protocol: Protocol,
         numbers: Iterator[int],
-        feed: Callable[[int, bytes], None],
+        feed: Feed,
         post: Callable[[Event], None],
         *,
         connect: Connect,
@@ -57,7 +63,8 @@ class Session:
         self._feed = feed
         self._post = post
         self._connect = connect
-        self._outbox = Outbox(number, protocol.audio, post)
+        self._outbox = Outbox(number, protocol, post)
+        self._quiet = Quiet()
         self._connection: Connection | None = None
         """Written by the receiving thread alone; `abandon` may abort it."""
         self._ending = threading.Event()
@@ -65,6 +72,7 @@ class Session:
         """Why we end the session; written before `_ending` is set."""
         self._malformed = 0
         self._errors = 0
+        self._refused_tokens = 0
         self._receiver = Worker("link-receive", self._receive, post)
         self._sender = Worker("link-send", self._outbox.work, post)
 
@@ -83,19 +91,29 @@ class Session:
         self.replies.interrupt(time.monotonic())
         self._outbox.order(self._protocol.interrupt())
 
+    def text(self, text: str) -> None:
+        """Say `text` as if the user had."""
+        self._outbox.order(self._protocol.text(text) or [])
+
+    def heard(self, reply: int, seconds: float) -> None:
+        """So much of `reply`, which was cut off, had been played, and nothing of later ones."""
+        for turn in self.replies.turns_from(reply):
+            self._outbox.order(self._protocol.heard(turn, seconds))
+            seconds = 0.0
+
     def stop(self, reason: str) -> None:
         """End in good form: the agent is told, and has `FAREWELL_S` to answer."""
         if not self._ending.is_set():
             self._reason = reason
             self._ending.set()
-            self._outbox.order(self._protocol.stop())
+            self._outbox.farewell()
 
     def abandon(self) -> None:
         """End at once, without a last event and without waiting; a thread that is just connecting ends when that ends."""
         for worker in (self._receiver, self._sender):
             worker.stopping.set()
         self._ending.set()
-        self._outbox.lost()  # wakes the sending thread
+        self._outbox.lost(0)  # wakes the sending thread
         if (connection := self._connection) is not None:
             connection.abort()
 
@@ -125,14 +143,20 @@ class Session:
             except RefusedError as error:
                 return SessionRefused(self.number, error.code, str(error))
             except NetworkError as error:
+                if error.code == "token_refused" and self._too_often_refused():
+                    return SessionRefused(self.number, "key_refused", str(error))
                 attempt = 0 if time.monotonic() - began >= PROVEN_S else attempt
-                delay = delay_s(attempt, random.random())
+                delay = max(delay_s(attempt, random.random()), error.wait_s or 0.0)
                 attempt += 1
                 if not self._ending.is_set():
                     log.log(logging.WARNING if attempt == 1 else logging.DEBUG, "x %s", error)
-                    self._post(ConnectionLost(self.number, delay, str(error)))
+                    self._post(ConnectionLost(self.number, delay, error.code, str(error)))
             if self._ending.wait(delay):
                 return SessionEnded(self.number, self._reason)
+
+    def _too_often_refused(self) -> bool:
+        self._refused_tokens += 1
+        return self._refused_tokens >= MOST_REFUSED_TOKENS
 
     def _converse(self) -> Ended:
         """Converse over one connection.
@@ -141,14 +165,23 @@ class Session:
             NetworkError: another connection may help.
             RefusedError: it will not.
         """
-        self._connection = connection = self._connect(self._protocol.request())
+        steps: list[tuple[str, float]] = []
+        self._connection = connection = self._connect(self._protocol, lambda *step: steps.append(step))
+        broken = False
         try:
+            if self._ending.is_set():
+                return Ended("no farewell")
+            self._post(Connected(self.number, tuple(steps)))
             for message in self._protocol.opening():
                 connection.send(message)
             return self._listen(connection)
+        except NetworkError:
+            broken = True
+            raise
         finally:
-            self._outbox.lost()
-            connection.close()
+            self._outbox.lost(connection.acknowledged())
+            # What was not delivered is said again on another connection: the network must not deliver it on this one too.
+            (connection.reset if broken else connection.close)()
 
     def _listen(self, connection: Connection) -> Ended:
         ready, farewell = False, None
@@ -167,33 +200,30 @@ class Session:
             for fact in self._understand(message):
                 if isinstance(fact, SessionReady) and not ready:
                     ready = True
+                    self._refused_tokens = 0
                     self._outbox.ready(connection)
                     if self._ending.is_set():  # before there was a connection to say it on
-                        self._outbox.order(self._protocol.stop())
+                        self._outbox.farewell()
                 if isinstance(fact, Ended):
                     return fact
-                self._pass_on(fact)
+                self._pass_on(fact, connection)
 
     def _closed(self, code: int | None) -> Ended:
-        verdict = Ended("agent") if self._ending.is_set() else closed(code)
-        match verdict:
-            case Ended():
-                return verdict
-            case RefusedError():
-                raise verdict
-        raise NetworkError("connection_lost", f"The agent closed the connection (close code {code or 'none'}).")
+        verdict = Ended("agent") if self._ending.is_set() else self._protocol.closed(code)
+        if isinstance(verdict, Ended):
+            return verdict
+        raise verdict
 
-    def _understand(self, message: bytes) -> list[Fact]:
+    def _understand(self, message: str | bytes) -> Iterator[Fact]:
         try:
-            return list(self._protocol.receive(message))
+            yield from self._protocol.receive(message)
         except MalformedError as error:
             self._malformed += 1
             if self._malformed == 1:
                 log.warning("< a message of the agent could not be understood: %s", error)
-                return [AgentErred(self.number, "malformed_message", f"The agent sent {error}.")]
-            return []
+                yield AgentErred(self.number, "malformed_message", f"The agent sent {error}.")
 
-    def _pass_on(self, fact: Fact) -> None:
+    def _pass_on(self, fact: Fact, connection: Connection) -> None:
         match fact:
             case Audio() if self._ending.is_set():
                 pass  # nobody waits for it any more
@@ -201,12 +231,10 @@ class Session:
                 self._errors += 1
                 if self._errors <= MOST_ERRORS:
                     self._post(fact)
-            case Audio(pcm):
-                begins = self.replies.audio(time.monotonic()) if pcm else None
-                if begins:
-                    self._post(ReplyStarted(self.number, self.replies.number))
-                if begins is not None:
-                    self._feed(self.replies.number, pcm)
+            case Audio():
+                self._play(fact)
+            case Send(message):
+                connection.send(message)
             case Interrupted():
                 if self.replies.interrupted():
                     self._post(AgentInterrupted(self.number, self.replies.number))
@@ -214,3 +242,13 @@ class Session:
                 pass
             case _:
                 self._post(fact)
+
+    def _play(self, audio: Audio) -> None:
+        rate = self._protocol.speaks
+        if not audio.pcm or (self._protocol.continuous and self._quiet.hides(audio.pcm, rate)):
+            return
+        begins = self.replies.audio(time.monotonic(), audio.turn)
+        if begins:
+            self._post(ReplyStarted(self.number, self.replies.number))
+        if begins is not None:
+            self._feed(self.replies.number, audio.pcm, rate)

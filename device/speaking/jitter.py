@@ -8,11 +8,9 @@ from enum import Enum, auto
 
 import numpy as np
 
-REPLY_RATE = 24_000
 PERIOD_S = 0.02
-PERIOD_BYTES = round(REPLY_RATE * PERIOD_S) * 2
 MAX_PERIODS = round(300 / PERIOD_S)
-"""Five minutes (14 MB): a server may send a whole story at once, but not more."""
+"""Five minutes (14 MB at 24 kHz): a server may send a whole story at once, but not more."""
 MAX_CHUNKS = 20_000
 """A chunk costs 400 bytes however little is in it."""
 HANGOVER_PERIODS = 15
@@ -28,9 +26,12 @@ class Phase(Enum):
 
 
 class JitterBuffer:
-    """Chunks of s16le mono at 24 kHz in, periods of 20 ms out. Each chunk belongs to a numbered reply."""
+    """Chunks of s16le mono in, periods of 20 ms out. Each chunk belongs to a numbered reply."""
 
     def __init__(self, prefill_s: float) -> None:
+        self.rate = 0
+        """Hertz of what is in it and comes out of it; 0 before the first chunk."""
+        self._period_bytes = 2
         self._prefill_periods = max(1, round(prefill_s / PERIOD_S))
         self._chunks: deque[tuple[int, memoryview]] = deque()
         self._bytes = 0
@@ -38,32 +39,42 @@ class JitterBuffer:
         self.phase = Phase.EMPTY
         self.reply = 0
         """The reply that the last period came from."""
+        self.played_s = 0.0
+        """How much of that reply has come out."""
         self.playing = False
         """Some of a reply has been played: what comes next continues it, even after a gap."""
         self.gaps = 0
         """Periods of silence so far that were heard inside a reply, because the network was late."""
 
-    def push(self, reply: int, pcm: bytes) -> int:
-        """Add a chunk of an even number of bytes; returns how many periods of the oldest sound had to go for it."""
+    def push(self, reply: int, pcm: bytes, rate: int) -> int:
+        """Add a chunk of an even number of bytes; returns how many periods of the oldest sound had to go for it.
+
+        Another rate is another session's: what is left of the last one has to go.
+        """
+        gone = 0
+        if rate != self.rate:
+            gone = -(-self._bytes // self._period_bytes)
+            self._chunks.clear()
+            self._bytes, self.rate, self._period_bytes = 0, rate, round(rate * PERIOD_S) * 2
         self._chunks.append((reply, memoryview(pcm)))
         self._bytes += len(pcm)
         if self.phase is Phase.EMPTY:
             self.phase, self._waited = Phase.FILLING, 0
-        excess = self._bytes - MAX_PERIODS * PERIOD_BYTES
+        excess = self._bytes - MAX_PERIODS * self._period_bytes
         if len(self._chunks) > MAX_CHUNKS:
             excess = max(excess, len(self._chunks[0][1]))
-        return -(-len(self._take(excess)) // PERIOD_BYTES) if excess > 0 else 0
+        return gone + (-(-len(self._take(excess)) // self._period_bytes) if excess > 0 else 0)
 
     def pull(self) -> np.ndarray | None:
-        """The next period (int16, shape (480,)), None where there is nothing to play now."""
+        """The next period (int16, `rate` / 50 samples), None where there is nothing to play now."""
         if self.phase is Phase.FILLING:
             self._fill()
         if self.phase is not Phase.PLAYING:
             return None
-        pcm = self._take(PERIOD_BYTES)
+        pcm = self._take(self._period_bytes)
         if not self._bytes:
             self.phase, self._waited = Phase.FILLING, 0
-        samples = np.zeros(PERIOD_BYTES // 2, np.int16)
+        samples = np.zeros(self._period_bytes // 2, np.int16)
         samples[: len(pcm) // 2] = np.frombuffer(pcm, np.int16)
         return samples
 
@@ -75,7 +86,7 @@ class JitterBuffer:
         self.playing = False
 
     def _fill(self) -> None:
-        enough = self._bytes >= self._prefill_periods * PERIOD_BYTES
+        enough = self._bytes >= self._prefill_periods * self._period_bytes
         if self._bytes and (enough or self._waited >= self._prefill_periods):
             self.gaps += self._waited if self.playing else 0
             self.phase, self.playing = Phase.PLAYING, True
@@ -86,10 +97,13 @@ class JitterBuffer:
     def _take(self, count: int) -> bytes:
         parts: list[memoryview] = []
         while count and self._chunks:
-            self.reply, chunk = self._chunks.popleft()
+            reply, chunk = self._chunks.popleft()
             if len(chunk) > count:
-                self._chunks.appendleft((self.reply, chunk[count:]))
+                self._chunks.appendleft((reply, chunk[count:]))
                 chunk = chunk[:count]
+            if reply != self.reply:
+                self.reply, self.played_s = reply, 0.0
+            self.played_s += len(chunk) / 2 / self.rate
             parts.append(chunk)
             count -= len(chunk)
             self._bytes -= len(chunk)

@@ -8,11 +8,11 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from device.audio import FRAME_S, FULL_SCALE, LostTime, to_int16
+from device.audio import FRAME_S, LostTime, to_float, to_int16
 from device.config import Speaker as Settings
 from device.drops import Drops
 from device.events import (
@@ -22,17 +22,18 @@ from device.events import (
     PlaybackStarted,
     PlaybackStopped,
     PlayChime,
+    SayReason,
     SetVolume,
     StopChime,
     StopPlayback,
 )
 from device.soundcard import PERIODS_A_SECOND, Stream
-from device.speaking import chimes
-from device.speaking.jitter import REPLY_RATE, JitterBuffer
+from device.speaking import chimes, phrases
+from device.speaking.jitter import PERIOD_S, JitterBuffer
 
 log = logging.getLogger(__name__)
 
-Order = StopPlayback | PlayChime | StopChime | SetVolume
+Order = StopPlayback | PlayChime | SayReason | StopChime | SetVolume
 
 FADE_PART = 4
 """What is cut off fades over this part of a period, 5 ms: a step in the wave is a click."""
@@ -40,7 +41,6 @@ MARGIN_S = 0.003
 """A period is handed over this long before the card has room for it. The card holds two: 20 ms more are in hand."""
 ROOM_S = 0.15
 """How long a chime may go on sounding in the room."""
-_SILENT_PERIOD = np.zeros(round(REPLY_RATE * FRAME_S), np.float32)
 _INBOX = 4096
 """Chunks that may wait for the next period; with 20 ms chunks that is more than the jitter buffer holds in a minute."""
 
@@ -48,6 +48,11 @@ _INBOX = 4096
 class _Chunk(NamedTuple):
     reply: int
     pcm: bytes
+    rate: int
+
+
+class _Words(NamedTuple):
+    samples: np.ndarray
 
 
 class Speaker:
@@ -56,7 +61,7 @@ class Speaker:
     def __init__(self, settings: Settings, post: Callable[[Event], None], *, open_stream: Callable[[], Stream]) -> None:
         self._post = post
         self._open_stream = open_stream
-        self._inbox: queue.SimpleQueue[_Chunk | Order] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Chunk | _Words | Order] = queue.SimpleQueue()
         self._buffer = JitterBuffer(settings.jitter_ms / 1000)
         self._chimes_on = settings.chimes
         self._stopped = 0
@@ -67,7 +72,14 @@ class Speaker:
         """A `PlaybackStarted` was posted that is owed its `PlaybackStopped`."""
         self._gaps = 0
         """Gaps of the jitter buffer that were reported."""
-        self._chime = np.zeros(0, np.float32)
+        self._played_s = 0.0
+        """How much of the present reply was given to the card with the last period."""
+        self._chime = self._words = np.zeros(0, np.float32)
+        """What is still to be heard of our own sounds."""
+        self._chime_until = 0.0
+        """When the last chime that was ordered is over (seconds, CLOCK_MONOTONIC)."""
+        self._rate = 0
+        """Hertz of the card; 0 until the stream is open."""
         self._drops = Drops("speaker", post)
         self.played_at: float | None = None
         """When the last period was written (seconds, CLOCK_MONOTONIC); None before the first."""
@@ -75,22 +87,38 @@ class Speaker:
         self.latency_s: float | None = None
         """From writing a sample to hearing it, as far as the driver knows; None until the stream is open."""
 
-    def feed(self, reply: int, pcm: bytes) -> None:
-        """Play `pcm` (s16le, mono, 24 kHz, an even number of bytes) of `reply`. Never blocks."""
-        self._drops.put(self._inbox, _Chunk(reply, pcm), _INBOX)
+    def feed(self, reply: int, pcm: bytes, rate: int) -> None:
+        """Play `pcm` (s16le, mono, an even number of bytes) of `reply`, at 8,000 to 48,000 hertz. Never blocks."""
+        self._drops.put(self._inbox, _Chunk(reply, pcm, rate), _INBOX)
 
     def _sounds(self, chime: Chime) -> bool:
         return self._chimes_on or chime is Chime.TIMER  # which somebody asked for
 
     def order(self, order: Order) -> None:
-        """Carry out `order` with the next period."""
+        """Carry out `order` with the next period. Words wait for the end of the chime, and replace older words."""
+        match order:
+            case PlayChime(chime) if self._sounds(chime):
+                self._chime_until = time.monotonic() + chimes.length_s(chime)
+            case StopChime():
+                self._chime_until = 0.0
+            case SayReason(code) if self._rate:  # rendered here: the thread that plays has 20 ms
+                self._inbox.put(_Words(phrases.render(code, self._rate)))
+                return
         self._inbox.put(order)
 
-    def masking_s(self, chime: Chime) -> float:
-        """For how long from now the microphone may hear `chime`."""
-        if not self._sounds(chime):
-            return 0.0
-        return chimes.length_s(chime) + (self.latency_s or 0.0) + 2 * FRAME_S + ROOM_S
+    @property
+    def fading_s(self) -> float:
+        """For how long from now the microphone may hear what has just been broken off."""
+        return (self.latency_s or 0.0) + 2 * FRAME_S + ROOM_S
+
+    def masking_s(self, order: PlayChime | SayReason) -> float:
+        """For how long the microphone may hear what `order` begins, if it is given now."""
+        match order:
+            case PlayChime(chime):
+                length, wait = chimes.length_s(chime) if self._sounds(chime) else 0.0, 0.0
+            case SayReason(code):
+                length, wait = phrases.length_s(code), max(0.0, self._chime_until - time.monotonic())
+        return wait + length + self.fading_s if length else 0.0
 
     def work(self, stopping: threading.Event) -> None:
         """Play until told to stop.
@@ -100,7 +128,7 @@ class Speaker:
         """
         stream = self._open_stream()
         log.info("= speaker %r at %d Hz, %d channels", stream.name, stream.rate, stream.channels)
-        self.latency_s = stream.latency_s
+        self.latency_s, self._rate = stream.latency_s, stream.rate
         voice = _Voice(self._buffer, stream.rate)
         silence = bytes(stream.period * stream.channels * 2)
         lost = LostTime(FRAME_S)
@@ -125,21 +153,30 @@ class Speaker:
             except queue.Empty:
                 return
 
-    def _take(self, item: _Chunk | Order, rate: int) -> None:
+    def _take(self, item: _Chunk | _Words | Order, rate: int) -> None:
         match item:
-            case _Chunk(reply, pcm) if reply > self._stopped:
-                if dropped := self._buffer.push(reply, pcm):
+            case _Chunk(reply, pcm, sound_rate) if reply > self._stopped:
+                if dropped := self._buffer.push(reply, pcm, sound_rate):
                     self._post(Dropped("jitter_buffer", dropped))
             case StopPlayback(reply):
                 self._stopped = max(self._stopped, reply)
                 self._stop = item
             case PlayChime(chime) if self._sounds(chime):
                 self._chime = chimes.render(chime, rate)
+            case _Words(samples):
+                self._say(samples, rate)
+            case SayReason(code):  # from before the card was open: there is nothing yet that this could delay
+                self._say(phrases.render(code, rate), rate)
             case StopChime():
-                self._chime = self._chime[: rate // PERIODS_A_SECOND // FADE_PART]
-                _fade_out(self._chime, len(self._chime))
+                self._chime, self._words = _cut_off(self._chime, rate), _cut_off(self._words, rate)
             case SetVolume(percent):
                 self._target = _gain(percent)
+
+    def _say(self, words: np.ndarray, rate: int) -> None:
+        last = _cut_off(self._words, rate)
+        wait = np.zeros(max(len(self._chime), len(last)), np.float32)
+        wait[: len(last)] = last
+        self._words = np.concatenate((wait, words))
 
     def _write(self, stream: Stream, block: bytes) -> None:
         if self._stop is not None:  # with the fade the reply is over: say so now, not 15 ms later
@@ -153,14 +190,17 @@ class Speaker:
     def _next_period(self, voice: "_Voice", period: int) -> np.ndarray | None:
         """The next period as float32, shape (period,); None for silence."""
         samples = voice.period(period)
+        self._played_s = voice.played_s
         if self._stop is not None:
+            self._played_s -= (period - period // FADE_PART) / period * FRAME_S
             if samples is not None and self._buffer.reply <= self._stop.reply:
                 _fade_out(samples, period // FADE_PART)
             voice.drop(self._stop.reply)
-        if len(self._chime):
-            chime, self._chime = self._chime[:period], self._chime[period:]
-            samples = np.zeros(period, np.float32) if samples is None else samples
-            samples[: len(chime)] += chime
+        for own in (self._chime, self._words):
+            if len(own):
+                samples = np.zeros(period, np.float32) if samples is None else samples
+                samples[: len(own)] += own[:period]
+        self._chime, self._words = self._chime[period:], self._words[period:]
         if samples is not None:
             steady = self._gain == self._target
             samples *= self._gain if steady else np.linspace(self._gain, self._target, period, dtype=np.float32)
@@ -173,7 +213,8 @@ class Speaker:
         if self._audible and not self._buffer.playing:
             self._audible = False
             number = max(self._buffer.reply, stop.reply) if stop else self._buffer.reply
-            self._post(PlaybackStopped(number, stop.reason if stop else "drained"))
+            heard = self._buffer.reply, max(0.0, round(self._played_s, 3))
+            self._post(PlaybackStopped(number, stop.reason if stop else "drained", *heard))
         elif not self._audible and self._buffer.playing:
             self._audible = True
             self._post(PlaybackStarted(self._buffer.reply))
@@ -187,15 +228,18 @@ class _Voice:
 
     def __init__(self, buffer: JitterBuffer, rate: int) -> None:
         self._buffer = buffer
-        self._ratio = rate / REPLY_RATE
+        self._rate = rate
+        self._reply_rate = 0
+        """What the resampler is made for; 0 before the first reply."""
         self._ready = np.zeros(0, np.float32)
         self._tail = False
         """The last millisecond is in the resampler still: silence pushes it out."""
-        self._resampler = None
-        if rate != REPLY_RATE:
-            import samplerate
+        self._resampler: Any = None
 
-            self._resampler = samplerate.Resampler("sinc_fastest", channels=1)
+    @property
+    def played_s(self) -> float:
+        """How much of the reply has been given out."""
+        return self._buffer.played_s - len(self._ready) / self._rate
 
     def period(self, length: int) -> np.ndarray | None:
         """`length` samples (float32 of -1..1), None while the reply is silent."""
@@ -203,10 +247,12 @@ class _Voice:
             samples = self._buffer.pull()
             if samples is None and not self._tail:
                 break
+            if samples is not None:
+                self._prepare(self._buffer.rate)
             self._tail = samples is not None and self._resampler is not None
-            sound = _SILENT_PERIOD if samples is None else samples.astype(np.float32) / FULL_SCALE
+            sound = np.zeros(round(self._reply_rate * PERIOD_S), np.float32) if samples is None else to_float(samples)
             if self._resampler is not None:
-                sound = self._resampler.process(sound, self._ratio)
+                sound = self._resampler.process(sound, self._rate / self._reply_rate)
             self._ready = np.concatenate((self._ready, sound))
         if not len(self._ready):
             return None
@@ -224,11 +270,27 @@ class _Voice:
                 self._resampler.reset()
                 self._tail = False
 
+    def _prepare(self, rate: int) -> None:
+        if rate == self._reply_rate:
+            return
+        self._reply_rate, self._resampler = rate, None
+        if rate != self._rate:
+            import samplerate
+
+            self._resampler = samplerate.Resampler("sinc_fastest", channels=1)
+
 
 def _fade_out(samples: np.ndarray, length: int) -> None:
     """Let `samples` fade to silence within `length`, in place."""
     samples[:length] *= np.linspace(1, 0, length, dtype=np.float32)
     samples[length:] = 0
+
+
+def _cut_off(samples: np.ndarray, rate: int) -> np.ndarray:
+    """What is left to be heard of `samples` where they are broken off."""
+    rest = samples[: rate // PERIODS_A_SECOND // FADE_PART].copy()
+    _fade_out(rest, len(rest))
+    return rest
 
 
 def _gain(percent: int) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 
 from device.audio import FULL_SCALE
 from device.config import Config
-from device.errors import EarshotError
+from device.errors import EarshotError, SessionError
 from device.events import Chime
 from device.hearing.microphone import Converter
 from device.hearing.speech import SpeechDetector
@@ -17,10 +17,9 @@ from device.panel.buttons import open_button
 from device.panel.gpio import NoGpio
 from device.panel.lights import open_lights
 from device.session.credentials import Key
-from device.session.protocols import PROTOCOLS
-from device.session.socket import Socket
 from device.soundcard import PERIODS_A_SECOND, SoundCards, Stream
 from device.speaking import chimes
+from device.system import agent
 
 QUIETEST_DBFS = -80.0
 """Below this a microphone hears nothing: even a silent room has more noise."""
@@ -109,10 +108,27 @@ def _panel(config: Config) -> str:
     return f"lights {config.panel.lights}, button {config.panel.button}"
 
 
+def check_agent(config: Config, key: Key) -> int:
+    """Print a line per step on the way to the agent; returns 0 if it is ready, else 1."""
+    print(f"agent {config.agent.protocol}, key {key.source}", flush=True)  # noqa: T201
+    try:
+        for step in agent.steps(config, key):
+            print(f"{'ok':7}{step}", flush=True)  # noqa: T201
+    except EarshotError as error:
+        print(f"{'FAILED':7}{_advised(error, config)}", flush=True)  # noqa: T201
+        return 1
+    return 0
+
+
 def _agent(config: Config, key: Key) -> str:
     try:
-        Socket(PROTOCOLS[config.agent.protocol](config.agent, key.value, 0).request()).close()
+        *_, last = agent.steps(config, key)
     except EarshotError as error:
-        local = " Start it: `earshot agent`." if config.agent.protocol == "local" else ""
-        raise EarshotError(f"{error}{local}") from None
-    return f"{config.agent.protocol} answers, key {key.source}"
+        raise EarshotError(_advised(error, config)) from None
+    return f"{config.agent.protocol}: {last}, key {key.source}"
+
+
+def _advised(error: EarshotError, config: Config) -> str:
+    code = f" ({error.code})" if isinstance(error, SessionError) else ""
+    local = " Start it: `earshot agent`." if config.agent.protocol == "local" else ""
+    return f"{error}{code}{local}"

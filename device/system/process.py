@@ -12,6 +12,17 @@ from pathlib import Path
 from device.errors import HardwareError
 
 
+def runtime_file(kind: str, environ: Mapping[str, str] = os.environ) -> Path:
+    """Where a speaker of this user keeps its file of that kind: systemd's RuntimeDirectory= (the first of them), a
+    login's, or for want of both the folder for temporary files, which all users share."""
+    folder = (
+        environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+        or environ.get("XDG_RUNTIME_DIR")
+        or tempfile.gettempdir()
+    )
+    return Path(folder) / f"earshot-{os.getuid()}.{kind}"
+
+
 @contextmanager
 def alone(environ: Mapping[str, str] = os.environ) -> Iterator[None]:
     """Hold the lock that a second speaker of this user and runtime directory finds taken. It goes with the process.
@@ -19,13 +30,7 @@ def alone(environ: Mapping[str, str] = os.environ) -> Iterator[None]:
     Raises:
         HardwareError: another one runs.
     """
-    # systemd's RuntimeDirectory= (the first of them), a login's, or for want of both the one of all users
-    folder = (
-        environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-        or environ.get("XDG_RUNTIME_DIR")
-        or tempfile.gettempdir()
-    )
-    path = Path(folder) / f"earshot-{os.getuid()}.lock"
+    path = runtime_file("lock", environ)
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:

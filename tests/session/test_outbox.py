@@ -1,15 +1,25 @@
 """What goes out to the agent: in which order, what is kept, and what is not sent at all."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from device.events import Dropped, FirstAudioSent, WorkerDied
-from device.session.outbox import BACKLOG_S, Outbox
+from device.session.outbox import BACKLOG_S, Outbox, _Ready
 from device.worker import Worker
-from tests.fakes import LIMIT_S, FakeConnection, Recorder, wait_until
+from tests.fakes import LIMIT_S, FakeConnection, Recorder, tone, wait_until
 
 FULL = round(BACKLOG_S * 50)
+
+
+class Numbers:
+    """What the outbox needs of a protocol."""
+
+    hears = 16_000
+
+    def audio(self, pcm):
+        return int.from_bytes(pcm, "little")
 
 
 class Bench:
@@ -17,7 +27,7 @@ class Bench:
 
     def __init__(self):
         self.events = Recorder()
-        self.outbox = Outbox(7, lambda pcm: int.from_bytes(pcm, "little"), self.events)
+        self.outbox = Outbox(7, Numbers(), self.events)
         self.worker = Worker("link-send", self.outbox.work, self.events)
         self.worker.start()
 
@@ -36,7 +46,7 @@ class Bench:
 
     def stop(self):
         self.worker.stopping.set()
-        self.outbox.lost()
+        self.outbox.lost(0)
         self.worker.join(LIMIT_S)
         assert not self.worker.is_alive() and not self.events.of(WorkerDied)
 
@@ -76,7 +86,7 @@ def test_what_is_said_between_two_connections_goes_to_the_second(bench):
     first = bench.ready()
     bench.hear(1)
     first.sent.wait_for(1)
-    bench.outbox.lost()
+    bench.outbox.lost(1_000_000)
     bench.hear(2, 3)
     second = bench.ready()
     second.sent.wait(lambda sent: sent == [2, 3])
@@ -100,6 +110,40 @@ def test_an_order_that_could_not_be_sent_breaks_the_connection_and_loses_no_fram
     bench.hear(1)
     assert first.aborted.wait(LIMIT_S)
     bench.ready().sent.wait(lambda sent: sent == [1])
+
+
+def test_what_the_network_had_taken_and_not_delivered_goes_to_the_next_connection_first(bench):
+    first = bench.ready()
+    first.undelivered = 2
+    bench.hear(1, 2, 3, 4, 5)
+    first.sent.wait(lambda sent: sent == [1, 2, 3, 4, 5])
+    bench.taken()
+    bench.outbox.lost(first.acknowledged())
+    bench.hear(6)
+    second = bench.ready()
+    second.sent.wait(lambda sent: sent == [4, 5, 6])
+
+
+def test_an_agent_that_hears_at_another_rate_gets_the_same_sound():
+    sent = []
+
+    class At24kHz:
+        hears = 24_000
+
+        def audio(self, pcm):
+            sent.append(np.frombuffer(pcm, np.int16))
+            return "audio"
+
+    convert = Outbox(7, At24kHz(), Recorder())
+    convert._take(_Ready(FakeConnection()))
+    frames = tone(440, 1.0, 16_000).reshape(50, 320)
+    for frame in frames:
+        convert._take(frame.tobytes())
+        convert._flush()
+    sound = np.concatenate(sent).astype(float)
+    assert 0.99 * 24_000 < len(sound) <= 24_000
+    best = max(np.corrcoef(sound[n : n + 20_000], tone(440, 1.0, 24_000)[:20_000])[0, 1] for n in range(60))
+    assert best > 0.999
 
 
 def test_of_a_full_backlog_the_oldest_goes_and_all_that_goes_is_counted(bench):
@@ -139,7 +183,7 @@ def test_whatever_happens_each_frame_is_sent_once_and_in_order(steps):
         elif step == "ready":
             lines.append(bench.ready())
         elif step == "lost":
-            bench.outbox.lost()
+            bench.outbox.lost(1_000_000)
         else:
             bench.outbox.order(["order"])
     bench.outbox.order(["end"])

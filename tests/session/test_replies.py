@@ -2,11 +2,12 @@
 
 import itertools
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.session.replies import LATE_S, PAUSE_S, Replies
+from device.session.replies import LATE_S, PAUSE_S, QUIET_S, Quiet, Replies
 
 
 @pytest.fixture
@@ -80,3 +81,53 @@ def test_numbers_rise_by_one_with_each_beginning_and_nothing_else(steps):
         else:
             replies.interrupted()
         assert replies.number == begun
+
+
+# --- agents that name their replies
+
+
+def test_a_reply_with_a_name_goes_on_after_any_pause_and_ends_with_another_name(replies):
+    assert replies.audio(10.0, "a") is True
+    assert replies.audio(30.0, "a") is False
+    assert replies.audio(30.1, "b") is True and replies.number == 2
+
+
+def test_after_an_interruption_a_reply_is_late_by_its_name_for_however_long(replies):
+    replies.audio(10.0, "a")
+    replies.interrupt(10.1)
+    assert replies.audio(10.2, "a") is None
+    assert replies.audio(20.0, "a") is None
+    assert replies.audio(20.1, "b") is True
+
+
+def test_what_the_agent_broke_off_itself_is_late_as_well(replies):
+    replies.audio(10.0, "a")
+    assert replies.interrupted() is True
+    assert replies.audio(10.2, "a") is None
+    assert replies.audio(10.3, "b") is True
+
+
+def test_replies_from_one_on_are_known_by_name_the_newest_eight_of_them(replies):
+    for number in range(12):
+        replies.audio(10.0 + number, f"turn {number + 1}")
+    assert replies.turns_from(11) == ["turn 11", "turn 12"]
+    assert len(replies.turns_from(0)) == 8
+
+
+# --- agents that send silence
+
+
+def pieces(*loudness, seconds=0.1, rate=16_000):
+    """Which pieces of sound are hidden, in a stream of pieces of that peak."""
+    quiet = Quiet()
+    return [quiet.hides(np.full(round(seconds * rate), peak, np.int16).tobytes(), rate) for peak in loudness]
+
+
+def test_silence_before_the_first_sound_is_no_reply():
+    assert pieces(0, 3, -60, 500) == [True, True, True, False]
+
+
+def test_a_short_pause_belongs_to_a_reply_a_long_one_does_not():
+    loud, silent = 500, 0
+    hidden = pieces(loud, *[silent] * 10, -loud, silent)
+    assert hidden.index(True) == round(QUIET_S / 0.1) and hidden[-2:] == [False, False]

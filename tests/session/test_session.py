@@ -4,6 +4,7 @@ import base64
 import itertools
 import json
 
+import numpy as np
 import pytest
 
 from device.config import Agent
@@ -23,6 +24,7 @@ from device.events import (
     WorkerDied,
 )
 from device.session import session as module
+from device.session.protocol import Audio, Send
 from device.session.protocols.datagrid import Datagrid
 from device.session.session import Session
 from device.session.socket import Closed
@@ -41,13 +43,14 @@ def frame(number):
 class Bench:
     """A session and all around it; `lines` are what connecting gives, one after the other."""
 
-    def __init__(self, *lines):
+    def __init__(self, *lines, protocol=Datagrid):
         self.lines = [line for line in lines if isinstance(line, FakeConnection)]
         self.exchange = Exchange(*lines)
         self.events = Recorder()
         self.heard = Recorder()
-        protocol = Datagrid(Agent(), None, 7)
-        self.session = Session(7, protocol, itertools.count(1), self.heard, self.events, connect=self.exchange)
+        self.session = Session(
+            7, protocol(Agent(), None, 7), itertools.count(1), self.heard, self.events, connect=self.exchange
+        )
         self.session.start()
 
     def agent(self, kind, line=0, **payload):
@@ -104,8 +107,8 @@ def shorter_limits(monkeypatch):
 def make():
     benches = []
 
-    def make(*lines):
-        benches.append(Bench(*lines or [FakeConnection()]))
+    def make(*lines, protocol=Datagrid):
+        benches.append(Bench(*lines or [FakeConnection()], protocol=protocol))
         return benches[-1]
 
     yield make
@@ -189,7 +192,7 @@ def test_a_reply_is_announced_then_heard_whole_and_in_order(bench):
     for number in range(5):
         bench.reply(bytes([number]) * 100)
     bench.heard.wait(lambda heard: len(heard) == 5)
-    assert bench.heard.items == [(1, bytes([number]) * 100) for number in range(5)]
+    assert bench.heard.items == [(1, bytes([number]) * 100, 24_000) for number in range(5)]
     assert bench.events.of(ReplyStarted) == [ReplyStarted(7, 1)]
 
 
@@ -199,7 +202,7 @@ def test_empty_audio_begins_no_reply(bench):
     bench.reply(b"x")
     bench.reply(b"ab")
     bench.heard.wait(lambda heard: heard)
-    assert bench.heard.items == [(1, b"ab")]
+    assert bench.heard.items == [(1, b"ab", 24_000)]
 
 
 def test_after_an_interruption_late_audio_is_dropped_until_the_agent_confirms_it(bench):
@@ -213,7 +216,7 @@ def test_after_an_interruption_late_audio_is_dropped_until_the_agent_confirms_it
     bench.agent("interrupted")
     bench.reply(b"22")
     bench.heard.wait(lambda heard: len(heard) == 2)
-    assert bench.heard.items == [(1, b"11"), (2, b"22")]
+    assert bench.heard.items == [(1, b"11", 24_000), (2, b"22", 24_000)]
     assert bench.events.of(ReplyStarted) == [ReplyStarted(7, 1), ReplyStarted(7, 2)]
     assert bench.events.of(AgentInterrupted) == []
 
@@ -230,8 +233,8 @@ def test_an_agent_that_confirms_nothing_is_heard_again_after_a_silence(bench, mo
     began = module.time.monotonic()
     wait_until(lambda: module.time.monotonic() > began + 0.15)
     bench.reply(b"22")
-    bench.heard.wait(lambda heard: (2, b"22") in heard)
-    assert bench.heard.items == [(1, b"11"), (2, b"22")]
+    bench.heard.wait(lambda heard: (2, b"22", 24_000) in heard)
+    assert bench.heard.items == [(1, b"11", 24_000), (2, b"22", 24_000)]
 
 
 def test_the_agent_may_interrupt_itself(bench):
@@ -240,7 +243,7 @@ def test_the_agent_may_interrupt_itself(bench):
     bench.agent("interrupted")
     bench.reply(b"22")
     bench.heard.wait(lambda heard: len(heard) == 2)
-    assert bench.heard.items == [(1, b"11"), (2, b"22")]
+    assert bench.heard.items == [(1, b"11", 24_000), (2, b"22", 24_000)]
     assert bench.events.of(AgentInterrupted) == [AgentInterrupted(7, 1)]
 
 
@@ -257,6 +260,123 @@ def test_messages_that_cannot_be_understood_are_told_once_and_survived(bench, ca
     assert "4 messages of the agent could not be understood" in caplog.text
 
 
+# --- what protocols may ask for beyond Datagrid's
+
+
+class Talkative(Datagrid):
+    """Answers what the agent says, names its replies, sends silence, and ends without a word."""
+
+    continuous = True
+    speaks = 16_000
+
+    def receive(self, message):
+        match json.loads(message):
+            case {"type": "ask"}:
+                yield Send("answer")
+            case {"type": "audio", "turn": turn, "peak": peak}:
+                yield Audio(np.full(1600, peak, np.int16).tobytes(), turn)
+            case {"type": "stale"}:
+                raise NetworkError("token_refused", "The token is old.")
+            case {"type": "later"}:
+                raise NetworkError("server_busy", "Busy.", 40.0)
+            case {"type": "final"}:
+                yield AgentErred(7, "odd", "First this.")
+                raise RefusedError("no_credit", "Then that.")
+            case _:
+                yield from super().receive(message)
+
+    def heard(self, turn, seconds):
+        return [f"{turn} {seconds}"]
+
+    def stop(self):
+        return []
+
+
+@pytest.fixture
+def talkative(make):
+    def start(*lines):
+        return make(*lines, protocol=Talkative)
+
+    return start
+
+
+def says(bench, line=0, **fields):
+    bench.lines[line].says(json.dumps(fields))
+
+
+def test_what_the_protocol_wants_sent_is_sent_even_before_it_is_ready(talkative):
+    bench = talkative(FakeConnection())
+    says(bench, type="ask")
+    bench.lines[0].sent.wait(lambda sent: sent[1:] == ["answer"])
+
+
+def test_without_a_message_that_ends_it_it_is_ended_by_closing_the_connection(talkative, monkeypatch):
+    monkeypatch.setattr(module, "FAREWELL_S", 30.0)
+    bench = talkative(FakeConnection())
+    bench.ready()
+    bench.session.stop("button")
+    bench.lines[0].sent.wait(lambda sent: sent[-1] is None)
+    bench.lines[0].says(Closed(1000))
+    assert bench.ended() == SessionEnded(7, "button")
+
+
+def test_silence_is_no_reply_and_ends_one(talkative):
+    bench = talkative(FakeConnection())
+    bench.ready()
+    for peak in (0, 900, *[0] * 8, 800):
+        says(bench, type="audio", turn="", peak=peak)
+    bench.heard.wait(lambda heard: len(heard) == 6)
+    assert {rate for _, _, rate in bench.heard.items} == {16_000}
+    assert np.frombuffer(bench.heard.items[-1][1], np.int16)[0] == 800
+
+
+def test_how_much_was_heard_is_told_of_the_reply_that_played_and_nothing_of_later_ones(talkative):
+    bench = talkative(FakeConnection())
+    bench.ready()
+    for turn in ("a", "b", "c"):
+        says(bench, type="audio", turn=turn, peak=900)
+    bench.heard.wait(lambda heard: len(heard) == 3)
+    bench.session.heard(2, 1.5)
+    bench.lines[0].sent.wait(lambda sent: sent[1:] == ["b 1.5", "c 0.0"])
+
+
+def test_a_token_that_is_refused_twice_means_the_key(talkative):
+    bench = talkative(FakeConnection(), FakeConnection(), FakeConnection())
+    says(bench, 0, type="stale")
+    says(bench, 1, type="stale")
+    assert bench.ended() == SessionRefused(7, "key_refused", "The token is old.")
+    assert len(bench.exchange.requests.items) == 2
+
+
+def test_a_token_that_was_good_for_a_while_may_grow_old(talkative):
+    bench = talkative(*(FakeConnection() for _ in range(4)))
+    for line in range(3):
+        bench.ready(line)
+        says(bench, line, type="stale")
+    bench.ready(3)
+
+
+def test_a_server_that_names_a_time_is_not_asked_before(talkative):
+    bench = talkative(FakeConnection())
+    says(bench, type="later")
+    assert bench.events.wait_kind(ConnectionLost) == ConnectionLost(7, 40.0, "server_busy", "Busy.")
+
+
+def test_what_came_before_a_verdict_in_the_same_message_is_told(talkative):
+    bench = talkative(FakeConnection())
+    says(bench, type="final")
+    assert bench.ended() == SessionRefused(7, "no_credit", "Then that.")
+    assert bench.events.of(AgentErred) == [AgentErred(7, "odd", "First this.")]
+
+
+def test_text_is_sent_like_speech(bench):
+    bench.ready()
+    bench.session.text("what time is it")
+    bench.lines[0].sent.wait(
+        lambda sent: json.loads(sent[-1]) == {"type": "text", "payload": {"text": "what time is it"}}
+    )
+
+
 # --- lost connections
 
 
@@ -267,7 +387,7 @@ def test_after_a_lost_connection_it_goes_on_with_the_conversation_and_sends_what
     bench.wait_sent("start", 0, 1)
     bench.exchange.gate.clear()
     bench.lines[0].says(LOST)
-    bench.events.wait_for(ConnectionLost(7, 0.01, "The connection broke."))
+    bench.events.wait_for(ConnectionLost(7, 0.01, "connection_lost", "The connection broke."))
     bench.hear(2, 3)
     bench.exchange.gate.set()
     bench.lines[1].sent.wait(lambda sent: sent)
@@ -314,7 +434,7 @@ def test_who_cannot_be_reached_is_tried_again_with_growing_delays(make, monkeypa
     bench = make(LOST, LOST, LOST, FakeConnection())
     bench.ready()
     assert attempts.items == [0, 1, 2]
-    assert bench.events.of(ConnectionLost) == [ConnectionLost(7, 0.001, "The connection broke.")] * 3
+    assert bench.events.of(ConnectionLost) == [ConnectionLost(7, 0.001, "connection_lost", "The connection broke.")] * 3
 
 
 @pytest.mark.parametrize(("proven_s", "expected"), [(0.0, [0, 0]), (10.0, [0, 1])])
@@ -414,11 +534,12 @@ def test_stop_before_it_is_ready_ends_it_at_once(bench):
 
 
 def test_stop_while_it_connects_ends_it_when_that_is_over(make):
-    bench = make(FakeConnection())
+    line = FakeConnection()
+    bench = make(LOST, line)
     bench.exchange.gate.clear()
-    bench.exchange.requests.wait(lambda requests: requests)
+    bench.exchange.requests.wait(lambda requests: len(requests) == 2)
     bench.session.stop("button")
-    assert bench.events.items == []
+    assert bench.events.of(SessionEnded) == []
     bench.exchange.gate.set()
     assert bench.ended() == SessionEnded(7, "button")
 
@@ -426,7 +547,7 @@ def test_stop_while_it_connects_ends_it_when_that_is_over(make):
 def test_stop_between_two_tries_does_not_wait_for_the_next(make, monkeypatch):
     monkeypatch.setattr(module, "delay_s", lambda attempt, jitter: 30.0)
     bench = make(LOST)
-    bench.events.wait_for(ConnectionLost(7, 30.0, "The connection broke."))
+    bench.events.wait_for(ConnectionLost(7, 30.0, "connection_lost", "The connection broke."))
     bench.session.stop("button")
     assert bench.ended() == SessionEnded(7, "button")
 

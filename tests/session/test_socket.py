@@ -6,9 +6,7 @@ import hashlib
 import os
 import re
 import socket
-import ssl
 import struct
-import subprocess
 import threading
 import time
 import traceback
@@ -17,8 +15,11 @@ import pytest
 
 from device.errors import NetworkError, RefusedError
 from device.session import socket as module
-from device.session.protocol import Request
+from device.session.connect import connect
+from device.session.protocol import Protocol, Request
 from device.session.socket import Closed, Socket
+from tests import certificates
+from tests.certificates import server_context
 from tests.fakes import LIMIT_S, wait_until
 
 TOKEN = "a-very-secret-token"
@@ -125,11 +126,21 @@ def saying(*parts, pause_s=0.0, then_close=False):
     return script
 
 
+class Plain(Protocol):
+    """What `connect` needs of a protocol."""
+
+    def __init__(self, request):
+        self._request = request
+
+    def request(self):
+        return self._request
+
+
 def refusal(request):
     """What is raised on the way to a connection. None of it holds the token."""
     began = time.monotonic()
     with pytest.raises((NetworkError, RefusedError)) as raised:
-        Socket(request)
+        connect(Plain(request))
     assert time.monotonic() - began < 4
     assert TOKEN not in "".join(traceback.format_exception(raised.value))
     assert raised.value.__suppress_context__
@@ -176,7 +187,7 @@ def test_where_nobody_listens_it_is_said():
 
 
 def test_a_name_that_does_not_exist_is_said(monkeypatch):
-    def getaddrinfo(*_):
+    def getaddrinfo(*_, **__):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
@@ -254,76 +265,27 @@ def test_the_key_travels_in_the_request_and_the_path_is_the_given_one(opened):
 # --- TLS
 
 
-def openssl(*arguments, cwd):
-    subprocess.run(["openssl", *arguments], cwd=cwd, check=True, capture_output=True, timeout=60)
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    """An authority, and certificates of it for this machine and for another."""
-    folder = tmp_path_factory.mktemp("tls")
-    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    openssl(
-        "req",
-        "-x509",
-        *curve,
-        "-keyout",
-        "ca.key",
-        "-out",
-        "ca.pem",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=test",
-        "-addext",
-        "keyUsage=critical,keyCertSign,cRLSign",
-        cwd=folder,
-    )
-    for name, alternative in (("here", "IP:127.0.0.1"), ("elsewhere", "DNS:voice.example")):
-        (folder / f"{name}.ext").write_text(
-            f"subjectAltName={alternative}\nauthorityKeyIdentifier=keyid\nsubjectKeyIdentifier=hash\n"
-        )
-        openssl("req", *curve, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}", cwd=folder)
-        openssl(
-            "x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
-            "-out", f"{name}.pem", "-days", "2", "-extfile", f"{name}.ext", cwd=folder,
-        )  # fmt: skip
-    return folder
-
-
 @pytest.fixture
-def tls(certificates):
-    def context(name):
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificates / f"{name}.pem", certificates / f"{name}.key")
-        return context
-
-    return context
+def trusted(monkeypatch):
+    """The authority of `tests.certificates` is one of the system's."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority()))
 
 
-def trust(monkeypatch, certificates):
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificates / "ca.pem"))
+def test_a_server_that_proves_who_it_is_is_talked_to(opened, trusted):
+    with Server(saying(frame(b"hello")), server_context()) as server:
+        assert receive(opened(server, "wss")) == "hello"
 
 
-def test_a_server_that_proves_who_it_is_is_talked_to(opened, tls, certificates, monkeypatch):
-    trust(monkeypatch, certificates)
-    with Server(saying(frame(b"hello")), tls("here")) as server:
-        assert receive(opened(server, "wss")) == b"hello"
-
-
-def test_an_unknown_issuer_is_refused_for_good(tls):
-    with Server(saying(), tls("here")) as server:
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("wrong_host", "not valid for"), ("expired", "expired"), ("unknown_issuer", "unable to get local issuer")],
+)
+def test_a_server_that_does_not_prove_who_it_is_is_refused_for_good(trusted, name, reason):
+    with Server(saying(), server_context(name)) as server:
         error = refusal(server.request("wss"))
-        assert isinstance(error, RefusedError) and error.code == "tls_refused" and "clock" in str(error)
+        assert isinstance(error, RefusedError) and error.code == "tls_refused"
+        assert reason in str(error) and "clock" in str(error)
         assert server.requests == [], "the key was sent to a stranger"
-
-
-def test_a_certificate_for_another_host_is_refused_for_good(tls, certificates, monkeypatch):
-    trust(monkeypatch, certificates)
-    with Server(saying(), tls("elsewhere")) as server:
-        error = refusal(server.request("wss"))
-        assert isinstance(error, RefusedError) and error.code == "tls_refused" and "not valid for" in str(error)
-        assert server.requests == []
 
 
 def test_a_server_without_tls_is_no_encrypted_connection():
@@ -332,30 +294,29 @@ def test_a_server_without_tls_is_no_encrypted_connection():
     assert isinstance(error, NetworkError) and error.code == "tls_failed"
 
 
-def test_over_tls_too_another_thread_can_end_a_wait(opened, tls, certificates, monkeypatch):
-    trust(monkeypatch, certificates)
+def test_over_tls_too_another_thread_can_end_a_wait(opened, trusted, monkeypatch):
     monkeypatch.setattr(module, "WAIT_S", 5.0)
-    with Server(saying(), tls("here")) as server:
+    with Server(saying(), server_context()) as server:
         assert_abort_wakes(opened(server, "wss"))
 
 
 # --- receiving
 
 
-def test_text_and_binary_messages_are_bytes(opened):
+def test_text_and_binary_messages_are_told_apart(opened):
     with Server(saying(frame(b"one"), frame(b"\xff\x00", BINARY), frame(b""))) as server:
         line = opened(server)
-        assert [receive(line) for _ in range(3)] == [b"one", b"\xff\x00", b""]
+        assert [receive(line) for _ in range(3)] == ["one", b"\xff\x00", ""]
 
 
-def test_text_that_is_not_utf8_is_the_protocols_to_judge(opened):
+def test_text_that_is_not_utf8_is_text_all_the_same(opened):
     with Server(saying(frame(b"\xc3\x28"))) as server:
-        assert receive(opened(server)) == b"\xc3\x28"
+        assert receive(opened(server)) == "\ufffd("
 
 
 def test_a_message_that_came_with_the_upgrade_is_not_lost(opened):
     with Server(lambda server, connection: server.upgrade(connection, frame(b"early"))) as server:
-        assert receive(opened(server)) == b"early"
+        assert receive(opened(server)) == "early"
 
 
 def test_when_nothing_comes_it_says_so_after_a_while(opened):
@@ -370,19 +331,85 @@ def test_a_frame_that_comes_in_pieces_with_pauses_is_whole(opened):
     with Server(saying(message[:1], message[1:3], message[3:100], message[100:], pause_s=0.25)) as server:
         line = opened(server)
         assert line.receive() is None
-        assert receive(line) == b"x" * 300
+        assert receive(line) == "x" * 300
 
 
 def test_a_message_in_fragments_is_whole_with_pings_and_pauses_between_them(opened):
     parts = [frame(b"a", fin=False), frame(b"hi", PING), frame(b"b", 0, fin=False), frame(b"c", 0), frame(b"next")]
     with Server(saying(*parts, pause_s=0.15)) as server:
         line = opened(server)
-        assert [receive(line), receive(line)] == [b"abc", b"next"]
+        assert [receive(line), receive(line)] == ["abc", "next"]
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Seconds of waiting become tenths."""
+    for name in ("WAIT_S", "PING_S", "SILENT_S"):
+        monkeypatch.setattr(module, name, getattr(module, name) / 10)
+
+
+def test_the_limits_notice_a_silent_agent_within_ten_seconds():
+    assert module.PING_S + module.WAIT_S < module.SILENT_S < module.SILENT_S + module.WAIT_S <= 10.0
+
+
+def test_an_agent_whose_machine_lives_but_which_says_nothing_is_asked_and_given_up(opened, impatient):
+    with Server(saying()) as server:
+        line = opened(server)
+        began = time.monotonic()
+        with pytest.raises(NetworkError, match="not been heard of") as raised:
+            receive(line)
+        assert raised.value.code == "connection_lost" and 0.8 < time.monotonic() - began < 1.2
+        assert server.connections[0].recv(4096)[0] & 0x0F == PING
+
+
+def test_an_agent_that_answers_when_asked_is_waited_for(opened, impatient):
+    def script(server, connection):
+        server.upgrade(connection)
+        while data := connection.recv(4096):
+            if data[0] & 0x0F == PING:
+                connection.sendall(frame(b"", PONG))
+
+    with Server(script) as server:
+        line = opened(server)
+        until = time.monotonic() + 2.0
+        while time.monotonic() < until:
+            assert line.receive() is None
+
+
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+def test_what_has_arrived_at_the_other_side_is_known_to_the_byte(opened, scheme, trusted):
+    def script(server, connection):
+        server.upgrade(connection)
+        server.over.wait(LIMIT_S)
+
+    with Server(script, tls=server_context() if scheme == "wss" else None) as server:
+        line = opened(server, scheme)
+        before = line.written()
+        line.send(b"x" * 1000)
+        assert line.written() - before == 1008 + (22 if scheme == "wss" else 0)  # a record of TLS 1.3
+        wait_until(lambda: line.acknowledged() == line.written())
+        server.over.set()
+
+
+def test_what_is_on_its_way_when_the_connection_breaks_is_known_to_be_missing(opened):
+    def script(server, connection):
+        server.upgrade(connection)
+        server.over.wait(LIMIT_S)
+
+    with Server(script) as server:
+        line = opened(server)
+        with pytest.raises(NetworkError):
+            while True:  # until nothing more fits: nobody reads
+                line.send(b"x" * 10_000)
+        arrived, written = line.acknowledged(), line.written()
+        assert 0 < arrived < written
+        line.close()
+        assert arrived <= line.acknowledged() < written
 
 
 def test_pings_are_answered(opened):
     with Server(saying(frame(b"still there?", PING), frame(b"go on"))) as server:
-        assert receive(opened(server)) == b"go on"
+        assert receive(opened(server)) == "go on"
         answer = server.connections[0].recv(100)
         assert answer[0] == 0x80 | PONG and answer[1] == 0x80 | len(b"still there?")
 
@@ -526,7 +553,8 @@ def test_text_is_sent_as_text_and_bytes_as_binary(opened):
         assert list(received_by(server.connections[0], 3)) == expected
 
 
-def test_a_peer_that_stops_reading_is_noticed_and_not_waited_for(opened):
+def test_a_peer_that_stops_reading_is_noticed_and_not_waited_for(opened, monkeypatch):
+    monkeypatch.setattr(module, "UNANSWERED_S", 1.0)
     with Server(saying()) as server:
         line = opened(server)
         began = time.monotonic()

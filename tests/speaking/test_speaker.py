@@ -11,12 +11,13 @@ from device.events import (
     PlaybackStarted,
     PlaybackStopped,
     PlayChime,
+    SayReason,
     SetVolume,
     StopChime,
     StopPlayback,
     WorkerDied,
 )
-from device.speaking import chimes
+from device.speaking import chimes, phrases
 from device.speaking import speaker as module
 from device.speaking.speaker import Speaker
 from device.worker import Worker
@@ -37,13 +38,21 @@ class Bench:
     def __init__(self, rate=24_000, channels=1, **settings):
         self.card = FakeOutput(rate, channels)
         self.events = Recorder()
+        self.heard = []
+        """How much of which reply was played, of each `PlaybackStopped`; in `events` they are without it."""
         settings = Settings(**{"volume": 100, **settings})
-        self.speaker = Speaker(settings, self.events, open_stream=lambda: self.card)
+        self.speaker = Speaker(settings, self._post, open_stream=lambda: self.card)
         self.worker = Worker("speaker", self.speaker.work, self.events)
         self.worker.start()
 
-    def feed(self, reply, pcm):
-        self.speaker.feed(reply, pcm)
+    def _post(self, event):
+        if isinstance(event, PlaybackStopped):
+            self.heard.append((event.last, event.played_s))
+            event = PlaybackStopped(event.reply, event.reason)
+        self.events(event)
+
+    def feed(self, reply, pcm, rate=24_000):
+        self.speaker.feed(reply, pcm, rate)
 
     def play(self, periods=1):
         """What is played next, as int64, shape (samples, channels) or (samples,) in mono."""
@@ -225,7 +234,7 @@ def test_more_chunks_than_may_wait_are_dropped_and_counted():
     events = Recorder()
     speaker = Speaker(Settings(), events, open_stream=FakeOutput)
     for _ in range(4096 + 50):
-        speaker.feed(1, b"\0\0")
+        speaker.feed(1, b"\0\0", 24_000)
     assert events.items == [Dropped("speaker", 50)]
 
 
@@ -293,14 +302,177 @@ def test_without_chimes_none_is_heard_and_none_has_to_be_masked(make):
     bench = make(chimes=False)
     bench.speaker.order(PlayChime(Chime.WAKE))
     assert np.all(bench.play(20) == 0)
-    assert bench.speaker.masking_s(Chime.WAKE) == 0
+    assert bench.speaker.masking_s(PlayChime(Chime.WAKE)) == 0
 
 
 def test_a_chime_is_masked_until_it_has_died_away_in_the_room(bench):
     bench.play()
     assert bench.speaker.latency_s == bench.card.latency_s
     least = chimes.length_s(Chime.TIMER) + bench.card.latency_s + 0.04
-    assert least < bench.speaker.masking_s(Chime.TIMER) < least + 0.5
+    assert least < bench.speaker.masking_s(PlayChime(Chime.TIMER)) < least + 0.5
+
+
+def reason(code, rate=24_000):
+    """The words for `code` as they should be heard."""
+    return phrases.render(code, rate)
+
+
+def own_sound(bench, sound, tolerance=1e-3):
+    """Whether the next periods hold `sound`, and silence after it."""
+    heard = bench.play(len(sound) // PERIOD + 5) / 32768
+    return np.abs(heard[: len(sound)] - sound).max() < tolerance and np.all(heard[len(sound) :] == 0)
+
+
+def test_a_reason_is_said_once_in_words_and_is_no_reply(bench):
+    bench.speaker.order(SayReason("no_network"))
+    bench.play()
+    assert own_sound(bench, reason("no_network")) and bench.events.items == []
+
+
+def test_a_reason_waits_for_the_end_of_the_chime(bench):
+    bench.speaker.order(PlayChime(Chime.ERROR))
+    bench.speaker.order(SayReason("no_credit"))
+    bench.play()
+    assert own_sound(bench, np.concatenate((chimes.render(Chime.ERROR, 24_000), reason("no_credit"))))
+
+
+def test_a_reason_waits_for_what_is_left_of_a_chime_that_sounds_already(bench):
+    bench.speaker.order(PlayChime(Chime.ERROR))
+    bench.play(6)
+    bench.speaker.order(SayReason("no_credit"))
+    whole = np.concatenate((chimes.render(Chime.ERROR, 24_000), reason("no_credit")))
+    assert own_sound(bench, whole[5 * PERIOD :])
+
+
+def test_a_reason_is_said_without_chimes_too(make):
+    bench = make(chimes=False)
+    bench.speaker.order(PlayChime(Chime.ERROR))
+    bench.speaker.order(SayReason("server_busy"))
+    bench.play()
+    assert own_sound(bench, reason("server_busy"))
+
+
+@pytest.mark.parametrize("rate", [24_000, 44_100, 48_000])
+def test_a_reason_is_said_at_the_rate_of_the_card(make, rate):
+    bench = make(rate, 2)
+    bench.play()
+    bench.speaker.order(SayReason("tls_refused"))
+    bench.play()
+    sound = reason("tls_refused", rate)
+    heard = bench.play(150)[: len(sound)] / 32768
+    assert np.abs(heard - sound[:, np.newaxis]).max() < 1e-3
+
+
+def test_a_chime_that_comes_into_the_words_is_heard_with_them(bench):
+    bench.speaker.order(SayReason("timeout"))
+    bench.play(11)
+    bench.speaker.order(PlayChime(Chime.TIMER))
+    bench.play()
+    expected = reason("timeout")[11 * PERIOD :]
+    expected[: len(chimes.render(Chime.TIMER, 24_000))] += chimes.render(Chime.TIMER, 24_000)
+    assert own_sound(bench, expected)
+
+
+def test_a_newer_reason_takes_the_place_of_the_older_without_a_click(bench):
+    bench.speaker.order(SayReason("timeout"))
+    bench.play(30)
+    bench.speaker.order(SayReason("no_network"))
+    bench.play()
+    fade = PERIOD // 4
+    heard = bench.play(160) / 32768
+    assert np.abs(heard[fade : fade + len(reason("no_network"))] - reason("no_network")).max() < 1e-3
+    last = reason("timeout")[30 * PERIOD :][:fade] * np.linspace(1, 0, fade)
+    assert np.abs(heard[:fade] - last).max() < 1e-3
+
+
+def test_however_many_reasons_are_ordered_only_the_last_is_said(bench):
+    for code in ("timeout", "no_credit", "server_busy") * 100:
+        bench.speaker.order(SayReason(code))
+    bench.play()
+    assert np.count_nonzero(bench.play(400)) <= len(reason("server_busy")) + PERIOD // 2
+
+
+def test_words_and_chime_are_broken_off_together_and_without_a_click(bench):
+    bench.speaker.order(PlayChime(Chime.ERROR))
+    bench.speaker.order(SayReason("timeout"))
+    bench.play(4)
+    bench.speaker.order(StopChime())
+    bench.play()
+    assert np.count_nonzero(bench.play(200)[PERIOD // 4 :]) == 0
+
+
+def test_words_that_sound_are_broken_off_without_a_click(bench):
+    bench.speaker.order(SayReason("timeout"))
+    bench.play(30)
+    bench.speaker.order(StopChime())
+    bench.play()
+    fade, heard = PERIOD // 4, bench.play(200) / 32768
+    last = reason("timeout")[30 * PERIOD :][:fade] * np.linspace(1, 0, fade)
+    assert np.abs(last).max() > 0.02 and np.abs(heard[:fade] - last).max() < 1e-3 and np.all(heard[fade:] == 0)
+
+
+def test_a_stop_of_the_reply_leaves_the_words(bench):
+    bench.begin()
+    bench.speaker.order(StopPlayback(1, "stopped"))
+    bench.speaker.order(SayReason("connection_lost"))
+    bench.play(2)
+    assert own_sound(bench, reason("connection_lost")[PERIOD:])
+
+
+def test_the_volume_counts_for_words(make):
+    bench = make(volume=50)
+    bench.speaker.order(SayReason("timeout"))
+    bench.play()
+    assert own_sound(bench, reason("timeout") / 4)
+
+
+def test_a_reason_from_before_the_card_was_open_is_said_when_it_is():
+    card, events = FakeOutput(), Recorder()
+    speaker = Speaker(Settings(volume=100), events, open_stream=lambda: card)
+    speaker.order(SayReason("key_refused"))
+    worker = Worker("speaker", speaker.work, events)
+    worker.start()
+    sound = reason("key_refused")
+    heard = card.play(150)[:, 0] / 32768
+    worker.stopping.set()
+    card.release()
+    worker.join(LIMIT_S)
+    begin = np.flatnonzero(heard)[0] - np.flatnonzero(np.abs(sound) > 1 / 32768)[0]
+    assert 0 <= begin <= 2 * PERIOD and np.abs(heard[begin : begin + len(sound)] - sound).max() < 1e-3
+
+
+def test_a_reason_whose_sound_is_missing_is_silence_that_nothing_has_to_be_masked_for(bench, tmp_path, monkeypatch):
+    monkeypatch.setattr(phrases, "FOLDER", tmp_path)
+    bench.play()
+    assert bench.speaker.masking_s(SayReason("timeout")) == 0
+    bench.speaker.order(SayReason("timeout"))
+    assert np.all(bench.play(20) == 0) and bench.events.items == []
+
+
+def test_a_reason_is_masked_until_it_has_died_away_in_the_room(bench):
+    bench.play()
+    least = phrases.length_s("timeout") + bench.card.latency_s + 0.04
+    assert least < bench.speaker.masking_s(SayReason("timeout")) < least + 0.5
+
+
+def test_a_reason_is_masked_for_longer_while_a_chime_is_before_it(bench, clock):
+    bench.play()
+    alone = bench.speaker.masking_s(SayReason("timeout"))
+    bench.speaker.order(PlayChime(Chime.ERROR))
+    assert bench.speaker.masking_s(SayReason("timeout")) == pytest.approx(alone + chimes.length_s(Chime.ERROR))
+    clock.now += 0.3
+    after = alone + chimes.length_s(Chime.ERROR) - 0.3
+    assert bench.speaker.masking_s(SayReason("timeout")) == pytest.approx(after)
+    bench.speaker.order(StopChime())
+    assert bench.speaker.masking_s(SayReason("timeout")) == pytest.approx(alone)
+
+
+def test_a_chime_that_is_not_heard_does_not_lengthen_the_mask_of_a_reason(make):
+    bench = make(chimes=False)
+    bench.play()
+    alone = bench.speaker.masking_s(SayReason("timeout"))
+    bench.speaker.order(PlayChime(Chime.ERROR))
+    assert bench.speaker.masking_s(SayReason("timeout")) == alone
 
 
 def test_chimes_do_not_overload(bench):

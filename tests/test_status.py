@@ -1,0 +1,67 @@
+"""What the control socket answers: the state and the counts, and what becomes of orders."""
+
+import json
+
+import pytest
+
+from device.config import Agent, Config
+from device.events import QuietAsked, TextTyped
+from device.state import CONVERSING, Phase, State
+from device.status import Status
+
+
+def status(takes_text=True, **agent):
+    return Status(Config(agent=Agent(**agent)), takes_text, started=100.0)
+
+
+def told(kept, state=None, now=160.0):
+    reply, event = kept.answer({"order": "status"}, state or State(), now)
+    assert event is None and reply["ok"] is True
+    return json.loads(json.dumps(reply))
+
+
+def test_it_says_what_goes_on_and_since_when():
+    kept = status(protocol="datagrid", agent_id="a-1")
+    kept.note(130.0, "state", {"from": "idle", "to": "listening"})
+    reply = told(kept, State(phase=Phase.LISTENING, volume=40, session=3))
+    assert reply["state"] == reply["light"] == "listening" and reply["since_s"] == 30.0 and reply["up_s"] == 60.0
+    assert reply["agent"] == {"protocol": "datagrid", "url": "", "agent_id": "a-1"}
+    assert reply["volume"] == 40 and reply["muted"] is False and reply["last_error"] is None
+
+
+def test_it_counts():
+    kept = status()
+    for name in ("wake", "wake", "retry", "speech_started"):
+        kept.note(101.0, name, {})
+    kept.note(102.0, "dropped", {"where": "link", "frames": 3})
+    kept.note(102.0, "dropped", {"where": "link", "frames": 4})
+    counters = told(kept, State(session=2))["counters"]
+    assert counters["wakes"] == 2 and counters["retries"] == 1 and counters["sessions"] == 2 and counters["errors"] == 0
+    assert counters["dropped"] == {"link": 7}
+
+
+def test_the_last_error_is_kept():
+    kept = status()
+    kept.note(110.0, "error", {"code": "old", "message": "Old."})
+    kept.note(140.0, "error", {"code": "no_credit", "message": "No credit."})
+    reply = told(kept)
+    assert reply["last_error"] == {"code": "no_credit", "message": "No credit."} and reply["last_error_s"] == 20.0
+
+
+def test_the_url_is_told_without_what_may_be_secret():
+    assert told(status(url="wss://voice.example/x?token=secret"))["agent"]["url"] == "wss://voice.example/x"
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_text_is_taken_in_a_conversation_only(phase):
+    reply, event = status().answer({"order": "say", "text": "hello"}, State(phase=phase), 160.0)
+    assert (reply["ok"], event) == ((True, TextTyped("hello")) if phase in CONVERSING else (False, None))
+
+
+def test_an_agent_that_takes_no_text_is_said_to():
+    reply, event = status(takes_text=False).answer({"order": "say", "text": "x"}, State(phase=Phase.LISTENING), 160.0)
+    assert not reply["ok"] and "text" in reply["message"] and event is None
+
+
+def test_stop_is_for_the_brain():
+    assert status().answer({"order": "stop"}, State(), 160.0) == ({"ok": True}, QuietAsked())
