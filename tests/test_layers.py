@@ -22,8 +22,7 @@ PURE = (
     "device.session.protocol", "device.session.protocols", "device.session.protocols.datagrid",
     "device.session.protocols.local", "device.session.protocols.atoms", "device.session.protocols.workbuddy",
     "device.session.protocols.savants", "device.session.protocols.openai", "device.session.protocols.messages",
-    "device.session.protocols.options", "device.session.protocols.openai_errors", "device.session.protocols.openai_options",
-    "device.session.protocols.played", "device.status", "device.system.describe",
+    "device.session.protocols.options", "device.status", "device.system.describe",
 )  # fmt: skip
 WORLD = {
     "threading", "time", "socket", "queue", "os", "sys", "io", "signal", "select", "subprocess", "asyncio", "logging",

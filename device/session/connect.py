@@ -10,7 +10,10 @@ from device.session import http
 from device.session.http import DeniedError
 from device.session.protocol import MalformedError, Protocol
 from device.session.socket import Socket
-from device.session.transport import Told, Transport, failure, open_transport
+from device.session.transport import CONNECT_S, Told, Transport, failure, open_transport
+
+LONGEST_S = 3 * CONNECT_S
+"""For name, TCP and TLS. Only the name's has no limit of its own."""
 
 
 def connect(protocol: Protocol, told: Told = lambda step, seconds: None) -> Socket:
@@ -62,7 +65,11 @@ class _Ahead:
         if urlsplit(url)[:2] != urlsplit(self._url)[:2]:
             self.drop()
             return None
-        opened = self._opened.get()
+        try:
+            opened = self._opened.get(timeout=LONGEST_S)
+        except queue.Empty:
+            self.drop()
+            raise failure(TimeoutError(), url) from None
         for step in self._steps:
             self._told(*step)
         if isinstance(opened, Exception):

@@ -8,11 +8,11 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from device.audio import FRAME_S, LostTime, to_float, to_int16
+from device.audio import FRAME_S, LostTime, to_int16
 from device.config import Speaker as Settings
 from device.drops import Drops
 from device.events import (
@@ -29,7 +29,8 @@ from device.events import (
 )
 from device.soundcard import PERIODS_A_SECOND, Stream
 from device.speaking import chimes, phrases
-from device.speaking.jitter import PERIOD_S, JitterBuffer
+from device.speaking.jitter import JitterBuffer
+from device.speaking.voice import Voice
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +130,7 @@ class Speaker:
         stream = self._open_stream()
         log.info("= speaker %r at %d Hz, %d channels", stream.name, stream.rate, stream.channels)
         self.latency_s, self._rate = stream.latency_s, stream.rate
-        voice = _Voice(self._buffer, stream.rate)
+        voice = Voice(self._buffer, stream.rate)
         silence = bytes(stream.period * stream.channels * 2)
         lost = LostTime(FRAME_S)
         try:
@@ -187,7 +188,7 @@ class Speaker:
         stream.write(block)
         self._report()
 
-    def _next_period(self, voice: "_Voice", period: int) -> np.ndarray | None:
+    def _next_period(self, voice: Voice, period: int) -> np.ndarray | None:
         """The next period as float32, shape (period,); None for silence."""
         samples = voice.period(period)
         self._played_s = voice.played_s
@@ -221,63 +222,6 @@ class Speaker:
         if self._buffer.gaps > self._gaps:
             self._post(Dropped("jitter_buffer_gap", self._buffer.gaps - self._gaps))
             self._gaps = self._buffer.gaps
-
-
-class _Voice:
-    """Periods of the reply at the card's rate."""
-
-    def __init__(self, buffer: JitterBuffer, rate: int) -> None:
-        self._buffer = buffer
-        self._rate = rate
-        self._reply_rate = 0
-        """What the resampler is made for; 0 before the first reply."""
-        self._ready = np.zeros(0, np.float32)
-        self._tail = False
-        """The last millisecond is in the resampler still: silence pushes it out."""
-        self._resampler: Any = None
-
-    @property
-    def played_s(self) -> float:
-        """How much of the reply has been given out."""
-        return self._buffer.played_s - len(self._ready) / self._rate
-
-    def period(self, length: int) -> np.ndarray | None:
-        """`length` samples (float32 of -1..1), None while the reply is silent."""
-        while len(self._ready) < length:
-            samples = self._buffer.pull()
-            if samples is None and not self._tail:
-                break
-            if samples is not None:
-                self._prepare(self._buffer.rate)
-            self._tail = samples is not None and self._resampler is not None
-            sound = np.zeros(round(self._reply_rate * PERIOD_S), np.float32) if samples is None else to_float(samples)
-            if self._resampler is not None:
-                sound = self._resampler.process(sound, self._rate / self._reply_rate)
-            self._ready = np.concatenate((self._ready, sound))
-        if not len(self._ready):
-            return None
-        period = np.zeros(length, np.float32)
-        now, self._ready = self._ready[:length], self._ready[length:]
-        period[: len(now)] = now
-        return period
-
-    def drop(self, reply: int) -> None:
-        """Forget what is to come of the replies up to number `reply`."""
-        if self._buffer.reply <= reply:
-            self._ready = self._ready[:0]
-            self._buffer.drop(reply)
-            if self._resampler is not None:
-                self._resampler.reset()
-                self._tail = False
-
-    def _prepare(self, rate: int) -> None:
-        if rate == self._reply_rate:
-            return
-        self._reply_rate, self._resampler = rate, None
-        if rate != self._rate:
-            import samplerate
-
-            self._resampler = samplerate.Resampler("sinc_fastest", channels=1)
 
 
 def _fade_out(samples: np.ndarray, length: int) -> None:

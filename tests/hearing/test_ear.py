@@ -211,6 +211,18 @@ def test_several_sounds_of_our_own_are_masked_each_by_its_time(bench, monkeypatc
     assert [number for _, number in bench.sent] == [1, 0, 3, 4, 0, 6, 7]
 
 
+def test_a_sound_of_our_own_that_is_broken_off_is_masked_no_longer(bench, monkeypatch):
+    clock = Clock(now=at(2))
+    monkeypatch.setattr(ear_module, "time", clock)
+    bench.open(1, since=1)
+    bench.ear.mask(10.0)
+    clock.now = at(4)
+    bench.ear.unmask(0.021)
+    bench.hear(*range(1, 8))
+    bench.run()
+    assert [number for _, number in bench.sent] == [1, 0, 0, 0, 0, 6, 7]
+
+
 def test_more_than_two_seconds_behind_frames_are_dropped_and_counted_but_no_order(bench):
     bench.hear(*range(110))
     bench.open(1, since=95)

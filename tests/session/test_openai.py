@@ -14,8 +14,7 @@ from device.config import Agent
 from device.errors import NetworkError, RefusedError, SessionError
 from device.session.credentials import Secret
 from device.session.protocol import Answer, Audio, Ended, Interrupted, MalformedError, Send
-from device.session.protocols.openai import NO_SUCH_TOOL, OpenAI
-from device.session.protocols.openai_errors import HOPELESS
+from device.session.protocols.openai import HOPELESS, NO_SUCH_TOOL, OpenAI
 
 KEY = "sk-proj-hunter2"
 WHERE = "wss://api.openai.com/v1/realtime"
@@ -219,8 +218,7 @@ GOOD = {
     },
     "transcription": {"model": "gpt-4o-transcribe", "language": "de", "prompt": "names"},
     "max_output_tokens": 2000, "reasoning": {"effort": "low"}, "tools": [{"type": "mcp", "server_label": "x"}],
-    "tool_choice": "auto", "parallel_tool_calls": False, "prompt": {"id": "pmpt_1"}, "truncation": "auto",
-    "tracing": "auto", "include": ["item.input_audio_transcription.logprobs"],
+    "tool_choice": "auto", "prompt": {"id": "pmpt_1"},
 }  # fmt: skip
 
 
@@ -282,8 +280,6 @@ def test_turns_may_be_told_by_meaning(eagerness):
         ("transcription", {"modle": "x"}, r"transcription\.modle is not an option.* Did you mean model\?"),
         ("max_output_tokens", 0, "max_output_tokens must be a number from 1 to 4096"),
         ("max_output_tokens", 7.5, "max_output_tokens must be a whole number"),
-        ("parallel_tool_calls", "no", "parallel_tool_calls must be true or false"),
-        ("include", "logprobs", "include must be a list of texts"),
         ("reasoning", {"since": datetime.date(2026, 1, 1)}, "reasoning holds a date"),
         ("tools", [float("inf")], "tools holds a date, nan or inf"),
         ("instruction", "x", r"instruction is not an option of OpenAI\. Did you mean instructions\?"),

@@ -153,3 +153,26 @@ def test_what_is_heard_is_of_replies_in_order_and_never_of_a_dropped_one(steps):
             assert not len(values) or values.min() > dropped
             heard += values.tolist()
     assert heard == sorted(heard)
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 22_050, 44_100, 48_000])
+def test_a_period_is_twenty_milliseconds_at_any_rate(buffer, rate):
+    buffer.push(1, np.arange(rate // 10, dtype=np.int16).tobytes(), rate)
+    periods = [period for period in pulled(buffer, 6) if period is not None]
+    assert {len(period) for period in periods} == {round(rate * 0.02)} and buffer.rate == rate
+    assert np.array_equal(np.concatenate(periods)[: rate // 10], np.arange(rate // 10, dtype=np.int16))
+    assert buffer.played_s == pytest.approx(0.1, abs=0.001)
+
+
+def test_another_rate_is_another_sessions_and_what_is_left_of_the_last_is_told(buffer):
+    buffer.push(1, sound(10), RATE)
+    pulled(buffer, 4)
+    assert buffer.push(2, sound(5, value=2), 16_000) == 6
+    assert all(np.all(period == 2) for period in pulled(buffer, 6) if period is not None) and buffer.reply == 2
+
+
+def test_how_much_of_a_reply_was_played_is_counted_anew_for_each(buffer):
+    buffer.push(1, sound(4), RATE)
+    buffer.push(2, sound(3), RATE)
+    pulled(buffer, 6)
+    assert (buffer.reply, buffer.played_s) == (2, pytest.approx(0.04))

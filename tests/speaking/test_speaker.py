@@ -22,6 +22,7 @@ from device.speaking import speaker as module
 from device.speaking.speaker import Speaker
 from device.worker import Worker
 from tests.fakes import LIMIT_S, Clock, FakeOutput, Recorder, tone
+from tests.house import seconds_of
 
 PERIOD = 480
 LOUD = 8000
@@ -497,6 +498,37 @@ def test_any_card_plays_the_reply_at_its_own_rate_and_on_all_its_channels(make, 
     assert np.argmax(np.abs(np.fft.rfft(middle))) == 220
     assert np.sqrt(np.mean(middle**2)) == pytest.approx(0.5 * 32767 / np.sqrt(2), rel=0.02)
     assert bench.events.items == [PlaybackStarted(1), PlaybackStopped(1, "drained")]
+
+
+@pytest.mark.parametrize("card", [24_000, 44_100, 48_000])
+@pytest.mark.parametrize("rates", [(8_000, 16_000, 24_000, 48_000), (22_050, 44_100, 11_025)])
+def test_replies_of_any_rate_are_heard_one_after_the_other_on_a_stream_that_stays_open(make, card, rates):
+    bench = make(card)
+    bench.play()
+    for number, rate in enumerate(rates, 1):
+        bench.feed(number, tone(440, 0.2, rate).tobytes(), rate)
+        heard = np.concatenate([bench.play() for _ in range(32)])
+        assert seconds_of(heard / 32768, 440, card) == pytest.approx(0.2, abs=0.025)
+        assert abs(np.abs(heard).max() - 16_384) < 500
+    stopped = [event.reply for event in bench.events.of(PlaybackStopped)]
+    assert stopped == list(range(1, len(rates) + 1)) and not bench.card.closed.is_set()
+    assert bench.heard == [(reply, pytest.approx(0.2, abs=0.002)) for reply in stopped]
+
+
+@pytest.mark.parametrize("rate", [16_000, 24_000])
+@pytest.mark.parametrize("card", [24_000, 48_000])
+def test_what_was_played_when_a_reply_is_cut_off_is_known_to_a_period(make, rate, card):
+    bench = make(card)
+    bench.feed(1, np.full(rate, LOUD, np.int16).tobytes(), rate)
+    bench.play()
+    bench.play(11)
+    bench.speaker.order(StopPlayback(1, "interrupted"))
+    heard = bench.play(3)
+    fade = card // 50 // 4
+    whole = 12 * card // 50 - 2 * (card // 50) + np.count_nonzero(np.abs(heard) > LOUD * 0.99)
+    bench.events.wait_kind(PlaybackStopped)
+    (told,) = bench.heard
+    assert told[0] == 1 and told[1] == pytest.approx((whole + fade) / card, abs=0.022)
 
 
 @pytest.mark.parametrize("rate", [44_100, 48_000])
