@@ -42,6 +42,7 @@ def _frames(path: Path) -> Iterator[bytes]:
                 yield from converter.frames(pcm[: len(pcm) // (2 * channels) * 2 * channels])  # its end may be torn
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
-    except (wave.Error, EOFError) as error:
-        raise UsageError(f"{path} is no WAV file that can be read ({error or 'it is cut short'}).") from None
+    except (wave.Error, EOFError, RuntimeError) as error:  # RuntimeError: a chunk that is longer than its file
+        reason = str(error) or "it is cut short"
+        raise UsageError(f"{path} is no WAV file that can be read ({reason}).") from None
     yield from [bytes(640)] * _AFTER
