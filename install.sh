@@ -121,6 +121,7 @@ END
             awk '$1 == "Depends:" && $2 !~ /</ { printf "%-19s needed by PulseAudio, the virtual sound card\n", $2 }'
     fi
     if [[ $1 == dev ]]; then
+        say "iproute2            sets up the network cable that the tests pull"
         say "openssl             makes the certificates that the tests try"
         say "shellcheck          checks the shell scripts"
     fi

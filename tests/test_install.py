@@ -20,6 +20,7 @@ PACKAGES = [
     "espeak-ng",
     "flite",
     "pulseaudio",
+    "iproute2",
     "openssl",
     "shellcheck",
 ]

@@ -15,6 +15,8 @@ import pytest
 from tests.fakes import LIMIT_S, wait_until
 from tests.room.cable import FAR, NAME, NEAR, Cable, CableError
 
+pytestmark = pytest.mark.slow
+
 DELAY_S = 0.02
 TALKER = f"""
 import socket, sys

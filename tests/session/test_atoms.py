@@ -891,7 +891,9 @@ def test_the_agent_hangs_up(bench):
         assert len(server.visits) == 1 and server.violations == []
 
 
-def test_an_agent_without_a_farewell_does_not_keep_us(bench):
+def test_an_agent_without_a_farewell_does_not_keep_us(bench, monkeypatch):
+    monkeypatch.setattr("device.session.session.FAREWELL_S", 0.2)
+    monkeypatch.setattr("device.session.socket.WAIT_S", 0.2)
     with AtomsServer() as server:
         server.answers_close = False
         one = bench(server)

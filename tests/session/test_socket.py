@@ -391,7 +391,9 @@ def test_what_has_arrived_at_the_other_side_is_known_to_the_byte(opened, scheme,
         server.over.set()
 
 
-def test_what_is_on_its_way_when_the_connection_breaks_is_known_to_be_missing(opened):
+def test_what_is_on_its_way_when_the_connection_breaks_is_known_to_be_missing(opened, monkeypatch):
+    monkeypatch.setattr(module, "UNANSWERED_S", 0.5)
+
     def script(server, connection):
         server.upgrade(connection)
         server.over.wait(LIMIT_S)
@@ -554,7 +556,7 @@ def test_text_is_sent_as_text_and_bytes_as_binary(opened):
 
 
 def test_a_peer_that_stops_reading_is_noticed_and_not_waited_for(opened, monkeypatch):
-    monkeypatch.setattr(module, "UNANSWERED_S", 1.0)
+    monkeypatch.setattr(module, "UNANSWERED_S", 0.5)
     with Server(saying()) as server:
         line = opened(server)
         began = time.monotonic()
