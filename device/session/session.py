@@ -177,6 +177,7 @@ class Session:
             return self._listen(connection)
         except NetworkError:
             broken = True
+            connection.abort()  # so that no more is sent from here on
             raise
         finally:
             self._outbox.lost(connection.acknowledged())

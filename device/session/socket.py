@@ -52,7 +52,7 @@ class Socket:
     def __init__(self, request: Request, told: Told = lambda step, seconds: None, tcp: Transport | None = None) -> None:
         self._fragments: tuple[int, bytearray] | None = None
         self._ws: Any = websocket.WebSocket(skip_utf8_validation=True, enable_multithread=True)
-        self._ws.frame_buffer = _BoundedFrames(self._ws._recv, True)
+        self._ws.frame_buffer = _BoundedFrames(self._read, True)
         self._ws.settimeout(CONNECT_S)
         try:
             self._tcp = tcp or open_transport(request.url, told)
@@ -84,22 +84,12 @@ class Socket:
             raise _lost(error) from error
 
     def written(self) -> int:
-        """Bytes given to the network so far.
-
-        Raises:
-            NetworkError: this is closed.
-        """
-        try:
-            return self._tcp.written()
-        except _FAILURES as error:
-            raise _lost(error) from error
+        """Bytes given to the network so far."""
+        return self._tcp.written()
 
     def acknowledged(self) -> int:
-        """How many of them have arrived, as far as is known; 0 once this is closed."""
-        try:
-            return self._tcp.acknowledged()
-        except _FAILURES:
-            return 0
+        """How many of them have arrived, as far as is known."""
+        return self._tcp.acknowledged()
 
     def receive(self) -> str | bytes | None:
         """Wait for the next message; None when none was complete within `WAIT_S`, however much of one has come.
@@ -114,11 +104,18 @@ class Socket:
                 message = self._take(self._ws.recv_frame())
                 if message is not None:
                     return message
-        except websocket.WebSocketTimeoutException:
-            self._ask()
-            return None  # what has arrived of a frame is kept
         except _FAILURES as error:
+            if isinstance(error, TimeoutError) and error.errno is None:
+                self._ask()
+                return None  # what has arrived of a frame is kept
             raise self._why or _lost(error) from error
+
+    def _read(self, size: int) -> bytes:
+        """In place of websocket-client's own, which at the end closes a socket that another thread may be sending on."""
+        data = self._tcp.recv(size)
+        if not data:
+            raise websocket.WebSocketConnectionClosedException("the other side has gone")
+        return data
 
     def _ask(self) -> None:
         """See whether the other side is still there."""

@@ -51,7 +51,7 @@ class Transport:
         self.heard_at = time.monotonic()
         """When something came last."""
         self.until = self.heard_at + CONNECT_S
-        self._last_acknowledged = 0
+        self._last_written = self._last_acknowledged = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._tcp, name)
@@ -83,20 +83,24 @@ class Transport:
         """Bytes that TCP was given so far, those of TLS among them."""
         while True:  # two calls: an acknowledgement may come between them
             acknowledged = self.acknowledged()
-            waiting: int = struct.unpack("i", fcntl.ioctl(self._tcp, termios.TIOCOUTQ, bytes(4)))[0]
+            try:
+                waiting: int = struct.unpack("i", fcntl.ioctl(self._tcp, termios.TIOCOUTQ, bytes(4)))[0]
+            except (OSError, ValueError):  # closed by the other thread
+                return self._last_written
             if self.acknowledged() == acknowledged:
                 return acknowledged + waiting
 
     def acknowledged(self) -> int:
         """How many of them the other side's kernel has; of a closed connection, how many it had by then."""
-        if self._tcp.fileno() < 0:
+        try:
+            info = self._tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED + 8)
+        except OSError:
             return self._last_acknowledged
-        info = self._tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED + 8)
         return int(struct.unpack_from("Q", info, _BYTES_ACKED)[0])
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
-            self._last_acknowledged = self.acknowledged()
+            self._last_written, self._last_acknowledged = self.written(), self.acknowledged()
         self._tcp.close()
 
     def _do(self, call: Callable[[], Any], wanted: int, until: float) -> Any:
