@@ -241,7 +241,7 @@ def _end_all(state: State, now: float) -> Step:
 
 def _unreachable(state: State, now: float) -> Step:
     """The agent could not be reached in time."""
-    state = replace(state, trouble=state.trouble or ("timeout", "The agent answers, but is never ready."))
+    state = replace(state, trouble=state.trouble or ("timeout", "The agent was not ready in time."))
     assert state.trouble is not None
     return _fail(state, Phase.OFFLINE, state.trouble[0], now, e.CloseEar(), e.StopSession("unreachable"))
 

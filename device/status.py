@@ -7,7 +7,7 @@ from device.checks import public_url
 from device.config import Config
 from device.events import Event, QuietAsked, TextTyped
 from device.panel.look import look
-from device.state import CONVERSING, State
+from device.state import CONVERSING, Phase, State
 
 _COUNTED = {
     "wake": "wakes",
@@ -25,7 +25,7 @@ class Status:
     def __init__(self, config: Config, takes_text: bool, started: float) -> None:
         self._takes_text = takes_text
         agent = config.agent
-        self._agent = {"protocol": agent.protocol, "url": public_url(agent.url), "agent_id": agent.agent_id}
+        self._agent = {"protocol": agent.protocol, "url": public_url(agent.url), "id": agent.agent_id}
         self._started = self._since = started
         self._counts: Counter[str] = Counter()
         self._dropped: Counter[str] = Counter()
@@ -48,6 +48,8 @@ class Status:
         match request:
             case {"order": "say"} if not self._takes_text:
                 return {"ok": False, "message": "This agent takes no text."}, None
+            case {"order": "say"} if state.phase is Phase.CONNECTING:
+                return {"ok": False, "message": "The agent is not reached yet: try again in a moment."}, None
             case {"order": "say"} if state.phase not in CONVERSING:
                 return {"ok": False, "message": "No conversation is going on: say the wake word first."}, None
             case {"order": "say", "text": text}:
@@ -73,5 +75,5 @@ class Status:
                 "dropped": dict(self._dropped),
             },
             "last_error": error and {"code": error["code"], "message": error["message"]},
-            "last_error_s": error and round(now - error["t"], 1),
+            "last_error_ago_s": error and round(now - error["t"], 1),
         }

@@ -25,7 +25,7 @@ def test_it_says_what_goes_on_and_since_when():
     kept.note(130.0, "state", {"from": "idle", "to": "listening"})
     reply = told(kept, State(phase=Phase.LISTENING, volume=40, session=3))
     assert reply["state"] == reply["light"] == "listening" and reply["since_s"] == 30.0 and reply["up_s"] == 60.0
-    assert reply["agent"] == {"protocol": "datagrid", "url": "", "agent_id": "a-1"}
+    assert reply["agent"] == {"protocol": "datagrid", "url": "", "id": "a-1"}
     assert reply["volume"] == 40 and reply["muted"] is False and reply["last_error"] is None
 
 
@@ -45,7 +45,7 @@ def test_the_last_error_is_kept():
     kept.note(110.0, "error", {"code": "old", "message": "Old."})
     kept.note(140.0, "error", {"code": "no_credit", "message": "No credit."})
     reply = told(kept)
-    assert reply["last_error"] == {"code": "no_credit", "message": "No credit."} and reply["last_error_s"] == 20.0
+    assert reply["last_error"] == {"code": "no_credit", "message": "No credit."} and reply["last_error_ago_s"] == 20.0
 
 
 def test_the_url_is_told_without_what_may_be_secret():

@@ -179,7 +179,9 @@ class _Converter:
         if rate != RATE:
             import samplerate
 
-            self._resampler = samplerate.Resampler("sinc_fastest", channels=1)
+            self._resampler = samplerate.Resampler(
+                "sinc_medium", channels=1
+            )  # the fastest takes the s and t of speech away
 
     def __call__(self, pcm: bytes) -> bytes:
         if self._resampler is None:

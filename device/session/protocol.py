@@ -190,6 +190,7 @@ class Protocol:
 def http_verdict(answer: Answer) -> SessionError:
     """What an HTTP status means that a protocol has no meaning of its own for."""
     where = answer.where
+    asks = f" It asks for {answer.retry_after_s:.0f} s of patience." if answer.retry_after_s else ""
     match answer.status:
         case 401 | 403:
             return RefusedError("key_refused", f"{where} refuses the API key (HTTP {answer.status}).")
@@ -200,8 +201,8 @@ def http_verdict(answer: Answer) -> SessionError:
                 "not_found", f"There is no agent at {where} (HTTP 404). See agent.url and agent.agent_id."
             )
         case 429 | 503:
-            return NetworkError("server_busy", f"{where} is busy (HTTP {answer.status}).", answer.retry_after_s)
-    return NetworkError("server_fault", f"{where} answers HTTP {answer.status}.", answer.retry_after_s)
+            return NetworkError("server_busy", f"{where} is busy (HTTP {answer.status}).{asks}", answer.retry_after_s)
+    return NetworkError("server_fault", f"{where} answers HTTP {answer.status}.{asks}", answer.retry_after_s)
 
 
 def close_verdict(code: int | None) -> Ended | SessionError:

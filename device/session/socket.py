@@ -127,7 +127,7 @@ class Socket:
             try:
                 self._ws.ping()
             except _FAILURES as error:
-                raise _lost(error) from error
+                raise self._why or _lost(error) from error
 
     def _take(self, frame: Any) -> str | bytes | None:
         """Do what a frame asks for; the message that it completes, if any."""
