@@ -21,6 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that `arguments` name (default: those of the process); returns the exit code."""
     options = _parser().parse_args(arguments)
     level = logging.DEBUG if options.verbose else logging.INFO
+    # A name server that is out of reach would keep us for 10 s and more, the time in which a person wants an answer; it is
+    # read when the first name is looked up (resolv.conf(5)).
+    os.environ.setdefault("RES_OPTIONS", "timeout:1 attempts:2")
     try:
         if not options.verbose:
             from device.system.process import quiet_libraries
@@ -104,9 +107,6 @@ def _settings(options: argparse.Namespace) -> tuple[config.Config, Key]:
 
 
 def _run(options: argparse.Namespace) -> int:
-    # A name server that is out of reach would keep us for 10 s and more, the time in which a person wants an answer; it is
-    # read when the first name is looked up (resolv.conf(5)).
-    os.environ.setdefault("RES_OPTIONS", "timeout:1 attempts:2")
     # Until there is something to end in good form. Not by an exception: a C library that is imported may take it for its own.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     from device.app import App

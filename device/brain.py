@@ -17,6 +17,8 @@ CONNECT_S = 10.0
 """How long a person is kept waiting for a session; also how much of what they say is kept meanwhile (`outbox.BACKLOG_S`)."""
 RECONNECT_S = 30.0
 """How long a conversation is kept alive over a lost connection."""
+STEADY_S = 10.0
+"""A connection that is lost sooner does not begin that time anew: an agent that comes and goes is none."""
 FAREWELL_S = 2.0
 """How long the agent may take to answer `stop`."""
 NOTICE_S = 10.0
@@ -93,7 +95,14 @@ def _by_session(state: State, event: Event, now: float) -> Step:
             return _rest(state, Phase.IDLE, None, e.CloseEar(), *chime)
         case e.SessionReady() if state.phase is Phase.CONNECTING:
             ends = state.session_until or now + state.settings.max_s
-            return replace(state, phase=_conversing(state), phase_until=None, session_until=ends, trouble=None), ()
+            return replace(
+                state,
+                phase=_conversing(state),
+                phase_until=None,
+                session_until=ends,
+                steady_at=now + STEADY_S,
+                trouble=None,
+            ), ()
         case e.ReplyStarted(reply=reply):
             return replace(state, reply=reply), ()
         case e.TextTyped(text=text) if state.phase in CONVERSING:
@@ -104,10 +113,8 @@ def _by_session(state: State, event: Event, now: float) -> Step:
             return replace(state, tools=(*_tools_but(state, tool), tool)[-MOST_TOOLS:], quiet_until=None), ()
         case e.ToolCalled(tool=tool):
             return replace(state, tools=_tools_but(state, tool), quiet_until=None), ()
-        case e.ConnectionLost(in_s=in_s, code=code, why=why):
-            until = state.phase_until if state.phase is Phase.CONNECTING else now + RECONNECT_S
-            state = replace(state, phase=Phase.CONNECTING, phase_until=until, trouble=(code, why), tools=())
-            return _unreachable(state, now) if until is not None and now + in_s > until else (state, ())
+        case e.ConnectionLost():
+            return _lost(state, event, now)
         case e.SessionRefused(code=code):
             return _fail(state, Phase.ERROR, code, now, e.CloseEar())
     return state, ()
@@ -151,7 +158,7 @@ def _by_speaker(state: State, event: e.PlaybackStarted | e.PlaybackStopped, now:
     """What is played, not what was received, decides that we speak."""
     match event:
         case e.PlaybackStarted(reply=reply):
-            state = replace(state, playing=reply)
+            state = replace(state, playing=reply, played=min(state.played, reply - 1))
         case e.PlaybackStopped(reply=reply):
             state = replace(state, playing=0 if reply >= state.playing else state.playing, played=reply)
     if state.phase not in (Phase.CONNECTING, *CONVERSING):
@@ -199,6 +206,8 @@ def _connect(state: State, now: float, *, since: float, heard: bool) -> Step:
         session=state.session + 1,
         conversation_id=state.conversation_id if resumes else None,
         resume_until=None,
+        lost_until=None,
+        steady_at=None,
         trouble=None,
         someone_speaks=heard,
         tools=(),
@@ -237,6 +246,17 @@ def _end_all(state: State, now: float) -> Step:
         state, effects = _close(state, "command", now)
         return state, (e.StopChime(), *effects)
     return state, (e.StopChime(), *(_silence(state, "stopped") if state.playing else ()))
+
+
+def _lost(state: State, event: e.ConnectionLost, now: float) -> Step:
+    """The link tries again, as long as that makes sense for who waits."""
+    until = state.phase_until
+    if state.phase in CONVERSING:
+        again = state.lost_until is not None and state.steady_at is not None and now < state.steady_at
+        until = state.lost_until if again else now + RECONNECT_S
+        state = replace(state, phase=Phase.CONNECTING, phase_until=until, lost_until=until, tools=())
+    state = replace(state, trouble=(event.code, event.why))
+    return _unreachable(state, now) if until is not None and now + event.in_s > until else (state, ())
 
 
 def _unreachable(state: State, now: float) -> Step:

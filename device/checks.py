@@ -36,6 +36,15 @@ def absolute(path: str) -> Iterator[str]:
         yield "must be the absolute path of a file that holds the API key, never the key itself."
 
 
+WAYS_IN = ("token", "handoff", "query", "header", "call")
+
+
+def access(way: str) -> Iterator[str]:
+    # Not shown: somebody may have put the key itself here.
+    if way and way not in WAYS_IN:
+        yield f"must be one of {', '.join(WAYS_IN)}, never the key itself.{did_you_mean(way, WAYS_IN)}"
+
+
 def wake_words(words: tuple[str, ...]) -> Iterator[str]:
     if not words:
         yield f"is empty; it must name at least one of {', '.join(BUILT_IN_WORDS)}, or the path of an .onnx file."

@@ -45,7 +45,9 @@ class Speaker:
     jitter_ms: int = field(
         default=60, metadata={"about": "milliseconds of audio held before it plays", "low": 20, "high": 500}
     )
-    chimes: bool = field(default=True, metadata={"about": "whether the speaker makes sounds of its own"})
+    chimes: bool = field(
+        default=True, metadata={"about": "whether it chimes; why there is no session it says all the same"}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,10 @@ class Agent:
     api_key_file: str = field(
         default="", metadata={"about": "path of a file with the key, closed to others", "check": checks.absolute}
     )
-    access: str = field(default="", metadata={"about": "how the key is used; empty: the protocol's usual way"})
+    access: str = field(
+        default="",
+        metadata={"about": "the way in, where there are several; empty: the usual one", "check": checks.access},
+    )
     options: dict[str, object] = field(default_factory=dict, metadata={"about": "start options of the protocol"})
 
 

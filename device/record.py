@@ -7,7 +7,7 @@ from device import events as e
 from device.config import Config
 from device.events import Effect, Event
 from device.panel.look import look
-from device.state import Phase, State
+from device.state import RESTING, Phase, State
 
 Line = tuple[str, dict[str, Any]]
 
@@ -32,6 +32,7 @@ def record(event: Event, before: State, after: State, effects: tuple[Effect, ...
     if after.phase is Phase.OFFLINE and before.phase is not Phase.OFFLINE and after.trouble:
         code, message = after.trouble
         yield "error", {"code": code, "message": message}
+        yield "session_ended", {"reason": "unreachable"}
     if after.phase is not before.phase:
         yield "state", {"from": before.phase, "to": after.phase}
     if look(after) is not look(before):
@@ -72,7 +73,7 @@ def _of_event(event: Event, config: Config, before: State) -> Iterator[Line]:
             yield "session_ended", {"reason": "refused"}
         case e.WorkerDied(worker, message):
             yield "error", {"code": f"{worker}_failed", "message": message}
-        case e.SessionEnded(_, reason):
+        case e.SessionEnded(_, reason) if before.phase not in RESTING:  # of those that were given up it is told then
             yield "session_ended", {"reason": reason}
         case e.Dropped(where, frames):
             yield "dropped", {"where": where, "frames": frames}

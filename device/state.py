@@ -56,6 +56,10 @@ class State:
     """The conversation that the present or the last session belongs to, as the agent calls it."""
     resume_until: float | None = None
     """Until when the next session goes on with it."""
+    lost_until: float | None = None
+    """When a session whose connection was lost is given up, even if one that does not last comes in between."""
+    steady_at: float | None = None
+    """When the present connection will have lasted."""
     trouble: tuple[str, str] | None = None
     """What keeps the agent from being reached, as code and sentence; None before a connection failed."""
     reply: int = 0

@@ -9,6 +9,8 @@ from device.events import Event, QuietAsked, TextTyped
 from device.panel.look import look
 from device.state import CONVERSING, Phase, State
 
+_LONGEST = 500
+"""Characters of an agent's words: a line of the control socket is limited."""
 _COUNTED = {
     "wake": "wakes",
     "session_ready": "connections",
@@ -74,6 +76,6 @@ class Status:
                 **{name: self._counts[name] for name in _COUNTED.values()},
                 "dropped": dict(self._dropped),
             },
-            "last_error": error and {"code": error["code"], "message": error["message"]},
+            "last_error": error and {"code": error["code"], "message": error["message"][:_LONGEST]},
             "last_error_ago_s": error and round(now - error["t"], 1),
         }

@@ -1,7 +1,8 @@
 """Certificates as real servers have them: a root authority, one below it, and one of that for the server.
 
-A server shows `NAME`: "good" for this machine (localhost, 127.0.0.1); "wrong_host" for another; "expired" since yesterday;
-"unknown_issuer", by an authority that nobody knows. Who is to believe them trusts `authority()` alone.
+A server shows `NAME`: "good" for this machine (localhost, 127.0.0.1) and for agent.test, the far end of a test's network cable;
+"wrong_host" for another; "expired" since yesterday; "unknown_issuer", by an authority that nobody knows. Who is to believe
+them trusts `authority()` alone.
 """
 
 import atexit
@@ -16,7 +17,7 @@ CURVE = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 AUTHORITY = "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\n"
 SERVER = "basicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\nsubjectKeyIdentifier=hash\n"
 ISSUED = "authorityKeyIdentifier=keyid:always\n"
-HERE, ELSEWHERE = "DNS:localhost,IP:127.0.0.1", "DNS:voice.example"
+HERE, ELSEWHERE = "DNS:localhost,DNS:agent.test,IP:127.0.0.1", "DNS:voice.example"
 BOOKS = """
 [ca]
 default_ca = books

@@ -4,6 +4,7 @@ import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from device.demo.processes import Firmware
 from device.demo.sounds import Playing
 from device.demo.voices import resample, say
 from tests.servers.datagrid import REPLY_RATE, DatagridServer
+from tests.servers.scripted import ScriptedServer
 
 VOICE = "flite:slt"
 BUTTON = 17
@@ -56,9 +58,12 @@ class House:
 
 
 @contextmanager
-def house(card: VirtualCard, directory: Path, settings: str = "") -> Iterator[tuple[House, DatagridServer]]:
-    with DatagridServer() as server:
-        home = House(card, directory, server.url, settings)
+def house(
+    card: VirtualCard, directory: Path, settings: str = "", server: ScriptedServer | None = None
+) -> Iterator[tuple[House, Any]]:
+    """`server` is Datagrid's by default; {url} in the settings becomes its address."""
+    with server or DatagridServer() as server:
+        home = House(card, directory, server.url, settings.replace("{url}", server.url))
         try:
             yield home, server
         finally:
@@ -66,9 +71,9 @@ def house(card: VirtualCard, directory: Path, settings: str = "") -> Iterator[tu
                 sound.stop()
 
 
-def tone(seconds: float, hertz: float = 440.0) -> bytes:
-    """A reply that is easily recognised: s16le at 24 kHz."""
-    t = np.arange(round(seconds * REPLY_RATE)) / REPLY_RATE
+def tone(seconds: float, hertz: float = 440.0, rate: int = REPLY_RATE) -> bytes:
+    """A reply that is easily recognised: s16le at `rate` hertz."""
+    t = np.arange(round(seconds * rate)) / rate
     return (12_000 * np.sin(2 * np.pi * hertz * t)).astype("<i2").tobytes()
 
 
@@ -103,6 +108,35 @@ def faults(room: np.ndarray, got: np.ndarray) -> tuple[int, int]:
     power = np.sum(played**2, axis=1) * np.sum(heard**2, axis=1)
     likeness = np.sum(played * heard, axis=1) / np.sqrt(np.maximum(power, 1.0))
     return int(np.count_nonzero(loud & (likeness < 0.9))), int(np.count_nonzero(loud))
+
+
+def pitch(samples: np.ndarray) -> float:
+    """The strongest frequency (hertz), to the inverse of the length."""
+    return float(np.argmax(np.abs(np.fft.rfft(samples)))) * 48_000 / len(samples)
+
+
+def length_s(samples: np.ndarray, hertz: float) -> float:
+    """For how long a tone sounds, to 2 ms: half its strength, over 10 ms, is where it begins and ends."""
+    mixed = np.cumsum(samples * np.exp(-2j * np.pi * hertz * np.arange(len(samples)) / 48_000))
+    strength = np.abs(mixed[480:] - mixed[:-480])
+    return float(np.count_nonzero(strength > strength.max() / 2)) / 48_000
+
+
+def below(samples: np.ndarray, rate: int, hertz: float = 6000.0) -> np.ndarray:
+    """Without what is above: on its way to another rate, sound loses the last of what 16 kHz can hold."""
+    spectrum = np.fft.rfft(samples)
+    spectrum[np.fft.rfftfreq(len(samples), 1 / rate) > hertz] = 0
+    return np.fft.irfft(spectrum, len(samples))
+
+
+def likeness(played: np.ndarray, sound: np.ndarray) -> float:
+    """How alike `sound` (int16, 16 kHz) and the speaker's channel are at their best offset: 1 is the same, 0 nothing."""
+    room, wanted = at_16k(played).astype(np.float64), sound.astype(np.float64)
+    size = 1 << (len(room) + len(wanted)).bit_length()
+    match = np.fft.irfft(np.fft.rfft(room, size) * np.conj(np.fft.rfft(wanted, size)), size)
+    energy = np.concatenate(([0.0], np.cumsum(room**2)))
+    energy = energy[len(wanted) :] - energy[: -len(wanted)]
+    return float(np.max(match[: len(energy)] / np.sqrt((energy + 1e6) * np.sum(wanted**2))))
 
 
 def offset_s(room: np.ndarray, got: np.ndarray) -> float:

@@ -491,6 +491,31 @@ def test_whoever_asks_for_quiet_silences_timers_and_last_words():
     assert StopPlayback(7, "stopped") in run(SITUATIONS["idle, playing on"], QuietAsked())[1]
 
 
+def test_what_goes_on_after_a_gap_can_be_broken_off():
+    happened = (PlaybackStopped(7, "drained", 7, 2.0), PlaybackStarted(7), AgentInterrupted(3, 7))
+    _, effects = run(SITUATIONS["speaking"], *happened)
+
+    assert effects == [StopPlayback(7, "interrupted")]
+
+
+def test_an_agent_that_comes_and_goes_is_given_up_half_a_minute_after_the_first_loss():
+    state, now = IN_SESSION, NOW
+    for _ in range(20):
+        state, _ = run(state, (ConnectionLost(3, 0.5, "connection_lost", "gone"), now))
+        if state.phase is not Phase.CONNECTING:
+            break
+        state, _ = run(state, (SessionReady(3), now + 1))
+        now += 3
+    assert state.phase is Phase.OFFLINE and 28 <= now - NOW <= 31
+
+
+def test_a_connection_that_has_lasted_is_lost_anew():
+    state, _ = run(IN_SESSION, ConnectionLost(3, 0.5, "connection_lost", "gone"), (SessionReady(3), NOW + 20))
+    state, _ = run(state, (ConnectionLost(3, 0.5, "connection_lost", "gone"), NOW + 31))
+
+    assert state.phase is Phase.CONNECTING and state.phase_until == NOW + 61
+
+
 def test_what_the_agent_breaks_off_after_it_was_heard_to_the_end_is_no_interruption():
     state, effects = run(SITUATIONS["speaking"], PlaybackStopped(7, "drained", 7, 2.0), AgentInterrupted(3, 7))
 

@@ -75,6 +75,7 @@ def test_every_event_there_is_is_known_here():
 @pytest.mark.parametrize("event", LINES, ids=lambda event: type(event).__name__)
 def test_each_event_has_its_line(event):
     before = State(session=1)
+    before = replace(before, phase=Phase.LISTENING)
     found = list(record(event, before, before, (), Config()))
     expected = LINES[event]
     assert found[:1] == ([] if expected is None else [expected])

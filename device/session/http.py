@@ -44,6 +44,8 @@ def send(post: Post, told: Told) -> bytes:
             body = response.read(LARGEST_ANSWER)
         finally:
             transport.close()
+    except http.client.RemoteDisconnected as error:
+        raise failure(error, post.url) from None
     except http.client.HTTPException:
         where = public_url(post.url)
         raise NetworkError("server_fault", f"What answers at {where} does not speak HTTP.") from None

@@ -171,7 +171,7 @@ class Outbox:
 
 
 class _Converter:
-    """Frames of the microphone as s16le at another rate. A filter's length, under 2 ms, stays behind at the end."""
+    """Frames of the microphone as s16le at another rate. A filter's length, up to 6 ms, stays behind at the end."""
 
     def __init__(self, rate: int) -> None:
         self._ratio = rate / RATE

@@ -18,9 +18,10 @@ from typing import NamedTuple
 
 from device.config import Agent
 from device.errors import NetworkError, RefusedError, SessionError
-from device.events import Event
+from device.events import AgentErred, Event
 from device.session.credentials import Secret
 
+NO_REASON = "The agent gave no reason."
 LONGEST_TEXT = 4000
 """Characters of anything we keep of a message."""
 
@@ -171,6 +172,10 @@ class Protocol:
         """A request that shows whether the service is there, for `earshot check`."""
         return None
 
+    def healthy(self, answer: bytes) -> bool:
+        """Whether the answer to `health` (HTTP 2xx) says that all is well."""
+        return True
+
     def secret(self, value: str) -> str:
         """Remember that `value` must not be shown; returns it."""
         self._granted.append(Secret(value))
@@ -196,10 +201,14 @@ def http_verdict(answer: Answer) -> SessionError:
             return RefusedError("key_refused", f"{where} refuses the API key (HTTP {answer.status}).")
         case 402:
             return RefusedError("no_credit", f"The account at {where} has no credit left (HTTP 402).")
-        case 404:
-            return RefusedError(
-                "not_found", f"There is no agent at {where} (HTTP 404). See agent.url and agent.agent_id."
-            )
+        case 400 | 413 | 422:
+            see = "See agent.agent_id and agent.options."
+            return RefusedError("options_refused", f"{where} cannot use the settings (HTTP {answer.status}). {see}")
+        case 404 | 405 | 410 | 426:
+            see = "See agent.url and agent.agent_id."
+            return RefusedError("not_found", f"There is no agent at {where} (HTTP {answer.status}). {see}")
+        case status if 300 <= status < 400:
+            return RefusedError("not_found", f"{where} sends us elsewhere, where the key must not go. See agent.url.")
         case 429 | 503:
             return NetworkError("server_busy", f"{where} is busy (HTTP {answer.status}).{asks}", answer.retry_after_s)
     return NetworkError("server_fault", f"{where} answers HTTP {answer.status}.{asks}", answer.retry_after_s)
@@ -212,8 +221,18 @@ def close_verdict(code: int | None) -> Ended | SessionError:
             return Ended("agent")
         case 4401 | 4403:
             return RefusedError("key_refused", f"The agent refused the API key (close code {code}).")
-        case 1011:
-            return NetworkError("server_fault", "The agent failed (close code 1011).")
         case 1012 | 1013:
             return NetworkError("server_busy", f"The agent is busy (close code {code}).")
-    return NetworkError("connection_lost", f"The agent closed the connection (close code {code or 'none'}).")
+        case None | 1001 | 1005 | 1006:
+            return NetworkError("connection_lost", f"The agent closed the connection (close code {code or 'none'}).")
+    return NetworkError("server_fault", f"The agent failed (close code {code}).")
+
+
+def early_verdict(erred: AgentErred | None) -> SessionError:
+    """What it means that the agent ended a session that had not begun, after this error if there was one."""
+    if erred is None:
+        return NetworkError("connection_lost", "The agent closed the connection before the session began.")
+    said = f"The agent: {erred.message.rstrip('.')} ({erred.code})."
+    if any(word in erred.code.lower() for word in ("auth", "key", "token", "forbidden")):
+        return RefusedError("key_refused", said)
+    return NetworkError("server_fault", said)

@@ -44,17 +44,17 @@ class Replies:
         self._broken_off: str | None = None
         """The reply that the agent broke off last, by its name."""
 
-    def audio(self, now: float, turn: str = "") -> bool | None:
+    def audio(self, now: float, turn: str = "", silent: bool = False) -> bool | None:
         """Audio came at `now`: True if it begins a new reply, False if it goes on with `number`, None if it is too late.
 
-        `turn` is what the agent calls the reply, where it does.
+        `turn` is what the agent calls the reply, where it does. Where it is `silent`, it is a pause that the agent sends.
         """
         asked, known = self._asked_at, self._turns.get(self.number)
         if turn and turn == self._broken_off:
             return None
         if asked > self._settled_at:
             if turn == known if turn else now - max(asked, self._late_at) < LATE_S:
-                self._late_at = now
+                self._late_at = self._late_at if silent else now
                 return None
             self._settle(asked)
         begins = self._heard_at is None or (turn != known if turn else now - self._heard_at > PAUSE_S)
@@ -99,3 +99,8 @@ class Quiet:
         else:
             self._silent_s += len(samples) / rate
         return self._silent_s >= QUIET_S
+
+    @property
+    def silent(self) -> bool:
+        """Whether the last piece was silent, hidden or not."""
+        return self._silent_s > 0

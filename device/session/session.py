@@ -8,6 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from device.errors import NetworkError, RefusedError
 from device.events import (
@@ -22,7 +23,7 @@ from device.events import (
     SessionRefused,
 )
 from device.session.outbox import Connection, Outbox
-from device.session.protocol import Audio, Ended, Fact, Interrupted, MalformedError, Protocol, Send
+from device.session.protocol import Audio, Ended, Fact, Interrupted, MalformedError, Protocol, Send, early_verdict
 from device.session.replies import Quiet, Replies
 from device.session.retry import PROVEN_S, delay_s
 from device.session.socket import Closed
@@ -35,6 +36,10 @@ FAREWELL_S = 2.0
 """How long the agent may take to answer our `stop`; the brain waits as long, from a little earlier on."""
 MOST_ERRORS = 20
 """Errors of the agent that are told of, a session."""
+OUR_SIDE, LONGEST_ON_OUR_SIDE_S = ("no_network", "name_not_found"), 2.0
+"""Tries that no server sees need not spare it: whoever plugs the cable in again is heard soon."""
+LONGEST_CODE = 64
+"""Characters of an error's name."""
 MOST_REFUSED_TOKENS = 2
 """In a row: then it is the key."""
 
@@ -72,6 +77,10 @@ class Session:
         """Why we end the session; written before `_ending` is set."""
         self._malformed = 0
         self._errors = 0
+        self._erred: AgentErred | None = None
+        """The last error of the agent's on a connection that is not ready yet."""
+        self._began = 0.0
+        """When the present connection was open."""
         self._refused_tokens = 0
         self._receiver = Worker("link-receive", self._receive, post)
         self._sender = Worker("link-send", self._outbox.work, post)
@@ -136,7 +145,7 @@ class Session:
         """Converse, over one connection after the other, until it is over."""
         attempt = 0
         while True:
-            began = time.monotonic()
+            self._began = time.monotonic()
             try:
                 ended = self._converse()
                 return SessionEnded(self.number, self._reason or ended.reason)
@@ -145,8 +154,11 @@ class Session:
             except NetworkError as error:
                 if error.code == "token_refused" and self._too_often_refused():
                     return SessionRefused(self.number, "key_refused", str(error))
-                attempt = 0 if time.monotonic() - began >= PROVEN_S else attempt
-                delay = max(delay_s(attempt, random.random()), error.wait_s or 0.0)
+                attempt = 0 if time.monotonic() - self._began >= PROVEN_S else attempt
+                delay = delay_s(attempt, random.random())
+                if error.code in OUR_SIDE:
+                    delay = min(delay, LONGEST_ON_OUR_SIDE_S)
+                delay = max(delay, error.wait_s or 0.0)
                 attempt += 1
                 if not self._ending.is_set():
                     log.log(logging.WARNING if attempt == 1 else logging.DEBUG, "x %s", error)
@@ -167,7 +179,7 @@ class Session:
         """
         steps: list[tuple[str, float]] = []
         self._connection = connection = self._connect(self._protocol, lambda *step: steps.append(step))
-        broken = False
+        broken, self._erred, self._began = False, None, time.monotonic()
         try:
             if self._ending.is_set():
                 return Ended("no farewell")
@@ -195,7 +207,7 @@ class Session:
             try:
                 message = connection.receive()
             except Closed as close:
-                return self._closed(close.code)
+                return self._closed(close.code, ready)
             if message is None:
                 continue
             for fact in self._understand(message):
@@ -206,14 +218,24 @@ class Session:
                     if self._ending.is_set():  # before there was a connection to say it on
                         self._outbox.farewell()
                 if isinstance(fact, Ended):
-                    return fact
+                    return self._ended(fact, ready)
+                if isinstance(fact, AgentErred) and not ready:
+                    self._erred = fact
                 self._pass_on(fact, connection)
 
-    def _closed(self, code: int | None) -> Ended:
+    def _closed(self, code: int | None, ready: bool) -> Ended:
         verdict = Ended("agent") if self._ending.is_set() else self._protocol.closed(code)
         if isinstance(verdict, Ended):
-            return verdict
+            return self._ended(verdict, ready)
+        if not ready and self._erred is not None and verdict.code in ("connection_lost", "server_fault"):
+            raise early_verdict(self._erred)
         raise verdict
+
+    def _ended(self, ended: Ended, ready: bool) -> Ended:
+        """What has not begun does not end in good form."""
+        if ready or self._ending.is_set():
+            return ended
+        raise early_verdict(self._erred)
 
     def _understand(self, message: str | bytes) -> Iterator[Fact]:
         try:
@@ -231,7 +253,7 @@ class Session:
             case AgentErred():
                 self._errors += 1
                 if self._errors <= MOST_ERRORS:
-                    self._post(fact)
+                    self._post(replace(fact, code=fact.code[:LONGEST_CODE]))
             case Audio():
                 self._play(fact)
             case Send(message):
@@ -240,7 +262,7 @@ class Session:
                 if self.replies.interrupted():
                     self._post(AgentInterrupted(self.number, self.replies.number))
             case Ended():
-                pass
+                pass  # `_listen` has seen to it
             case _:
                 self._post(fact)
 
@@ -248,7 +270,8 @@ class Session:
         rate = self._protocol.speaks
         if not audio.pcm or (self._protocol.continuous and self._quiet.hides(audio.pcm, rate)):
             return
-        begins = self.replies.audio(time.monotonic(), audio.turn)
+        silent = self._protocol.continuous and self._quiet.silent
+        begins = self.replies.audio(time.monotonic(), audio.turn, silent)
         if begins:
             self._post(ReplyStarted(self.number, self.replies.number))
         if begins is not None:

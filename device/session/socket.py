@@ -15,8 +15,8 @@ from websocket import ABNF
 from websocket._abnf import frame_buffer
 
 from device.checks import public_url
-from device.errors import NetworkError
-from device.session.http import DeniedError, retry_after
+from device.errors import NetworkError, RefusedError
+from device.session.http import LARGEST_ANSWER, DeniedError, retry_after
 from device.session.protocol import Answer, Request
 from device.session.transport import CONNECT_S, UNANSWERED_S, Told, Transport, failure, open_transport
 
@@ -57,7 +57,8 @@ class Socket:
         try:
             self._tcp = tcp or open_transport(request.url, told)
             began = time.monotonic()
-            self._tcp.until = began + CONNECT_S
+            self._tcp.until, self._tcp.most = began + CONNECT_S, LARGEST_ANSWER
+            websocket._handshake.CookieJar.jar.clear()  # of all connections of the process, for ever: nothing for a kitchen
             try:
                 self._ws.connect(request.url, header=request.headers, redirect_limit=0, socket=self._tcp)
             except BaseException:
@@ -70,6 +71,7 @@ class Socket:
         """What `abort` was told."""
         self._asked_at = 0.0
         """When we last sent a ping."""
+        self._tcp.most = None
         told("upgrade", time.monotonic() - began)
 
     def send(self, message: str | bytes) -> None:
@@ -177,8 +179,8 @@ class Socket:
         """Break the connection: a `receive` that waits in another thread fails at once, by `why` if that is known. That thread
         has to close it: a file descriptor that is closed under a waiting call may by then belong to another file."""
         self._why = why
-        with contextlib.suppress(*_FAILURES):
-            self._ws.abort()
+        with contextlib.suppress(OSError):
+            self._tcp.shutdown(socket.SHUT_RDWR)
 
 
 class _BoundedFrames(frame_buffer):
@@ -215,4 +217,10 @@ def _connect_error(error: Exception, url: str) -> Exception:
             return DeniedError(answer)
         case websocket.WebSocketTimeoutException():
             return failure(TimeoutError(), url)
+        case websocket.WebSocketConnectionClosedException():
+            return failure(ConnectionError(), url)
+        case websocket.WebSocketException() if "edirect" in str(error):
+            return RefusedError(
+                "not_found", f"{public_url(url)} sends us elsewhere, where the key must not go. See agent.url."
+            )
     return failure(error, url)

@@ -31,9 +31,8 @@ minutes of speech would wait there, late for a conversation that has gone on."""
 _BYTES_ACKED = 120
 """Where tcpi_bytes_acked is in struct tcp_info (linux/tcp.h, from Linux 4.1 on)."""
 
-_MOST_HOSTS = 16
-_answered: dict[str, object] = {}
-"""The address that answered last, by host: an IPv6 that leads nowhere costs time once, not in every session."""
+_dead_families: dict[str, int] = {}
+"""The kind of address that did not answer, by host: an IPv6 that leads nowhere costs time once, not in every session."""
 
 Told = Callable[[str, float], None]
 """Is told how long each step of a connection took: its name, seconds."""
@@ -55,6 +54,8 @@ class Transport:
         self.heard_at = time.monotonic()
         """When something came last."""
         self.until = self.heard_at + CONNECT_S
+        self.most: int | None = None
+        """How many more bytes may come, where there is a limit."""
         self._last_written = self._last_acknowledged = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -69,6 +70,10 @@ class Transport:
     def recv(self, size: int) -> bytes:
         data = bytes(self._do(lambda: self._tcp.recv(size), select.POLLIN, self.until))
         self.heard_at = time.monotonic()
+        if self.most is not None:
+            self.most -= len(data)
+            if self.most < 0:
+                raise NetworkError("server_fault", "The server's answer does not end.")
         return data
 
     def send(self, data: bytes) -> int:
@@ -102,10 +107,17 @@ class Transport:
             return self._last_acknowledged
         return int(struct.unpack_from("Q", info, _BYTES_ACKED)[0])
 
+    def shutdown(self, how: int) -> None:
+        """Not by SSLSocket's own, which forgets first that there is TLS: the other thread would go on in the clear."""
+        socket.socket.shutdown(self._tcp, how)
+
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self._last_written, self._last_acknowledged = self.written(), self.acknowledged()
-        self._tcp.close()
+        with contextlib.suppress(OSError):
+            self.shutdown(socket.SHUT_RDWR)  # from here on nobody sends
+        with self._alone:
+            self._tcp.close()
 
     def _do(self, call: Callable[[], Any], wanted: int, until: float) -> Any:
         """`call`, as soon as the socket is ready for it (for TLS, a read may have to write first); TimeoutError at `until`."""
@@ -152,11 +164,11 @@ def open_transport(url: str, told: Told) -> Transport:
     addresses = socket.getaddrinfo(host, parts.port or (443 if secure else 80), type=socket.SOCK_STREAM)
     named = time.monotonic()
     told("name", named - began)
-    addresses.sort(key=lambda address: address[4] != _answered.get(host))
-    tcp = _first_to_answer(addresses)
-    if len(_answered) >= _MOST_HOSTS:
-        _answered.clear()
-    _answered[host] = tcp.getpeername()
+    dead = _dead_families.get(host)
+    tcp = _first_to_answer(sorted(addresses, key=lambda address: address[0] == dead))
+    if tcp.family != addresses[0][0]:
+        _dead_families.clear()  # one agent is talked to, at one or two hosts
+        _dead_families[host] = addresses[0][0]
     try:
         connected = time.monotonic()
         told("tcp", connected - named)
@@ -225,6 +237,8 @@ def failure(error: Exception, url: str) -> NetworkError | RefusedError:
             return NetworkError("name_not_found", f"The name of {where} cannot be found. Is there a network?")
         case ConnectionRefusedError():
             return NetworkError("nobody_there", f"Nobody answers at {where}.")
+        case ConnectionError():
+            return NetworkError("connection_lost", f"{where} closed the connection.")
         case TimeoutError():
             return NetworkError("timeout", f"{where} does not answer.")
         case OSError():

@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 
+from device.checks import public_url
 from device.config import Config
 from device.errors import EarshotError, NetworkError
 from device.events import AgentErred, SessionReady
@@ -36,9 +37,11 @@ def steps(config: Config, key: Key) -> Iterator[str]:
     if health := protocol.health():
         began = time.monotonic()
         try:
-            http.send(health, lambda step, seconds: None)
+            answer = http.send(health, lambda step, seconds: None)
         except http.DeniedError as denied:
             raise protocol.denied(denied.answer) from None
+        if not protocol.healthy(answer):
+            raise EarshotError(f"The service at {public_url(health.url)} answers, but does not say that it is well.")
         yield f"the service is there ({_ms(time.monotonic() - began)})"
     taken: list[str] = []
     try:

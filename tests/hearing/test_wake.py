@@ -237,7 +237,9 @@ def wrong_recordings(tmp_path):
     short = tmp_path / "short.wav"
     short.write_bytes(write_wav(tmp_path / "whole.wav", silence(1)).read_bytes()[:30])
     longer = tmp_path / "longer.wav"  # a chunk that says it is longer than the whole file
-    longer.write_bytes(short.read_bytes()[:12] + b"fmt \x10\0\0\0\1\0\1\0\x80>\0\0\0}\0\0\2\0\x10\0LIST\xff\xff\0\0xxxx")
+    longer.write_bytes(
+        short.read_bytes()[:12] + b"fmt \x10\0\0\0\1\0\1\0\x80>\0\0\0}\0\0\2\0\x10\0LIST\xff\xff\0\0xxxx"
+    )
     yield longer, "no WAV file that can be read .it is cut short."
     yield text, "no WAV file"
     yield empty, "no WAV file"

@@ -42,6 +42,7 @@ class Post(NamedTuple):
 class ScriptedServer:
     """Listens on loopback while its context lasts. `visits` grows by one with each WebSocket connection, once it is open.
 
+    `listener`: a socket that listens elsewhere, where speakers find it by the name `host`.
     A subclass with levers of its own takes and passes on `**listening`.
     """
 
@@ -49,9 +50,17 @@ class ScriptedServer:
     """To override: HTTP statuses that are a refusal for good."""
     visit_class: type[Visit] = Visit
 
-    def __init__(self, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
+    def __init__(
+        self,
+        tls: ssl.SSLContext | None = None,
+        port: int = 0,
+        listener: socket.socket | None = None,
+        host: str = "127.0.0.1",
+    ) -> None:
         self.tls = tls
         self.port = port
+        self.host = host
+        self._listener = listener
         self.visits: list[Any] = []
         self.refused: list[Any] = []
         """Those that were not admitted."""
@@ -99,10 +108,10 @@ class ScriptedServer:
 
     @property
     def url(self) -> str:
-        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
+        return f"{'https' if self.tls else 'http'}://{self.host}:{self.port}"
 
     def __enter__(self) -> Any:
-        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self._listener = self._listener or socket.create_server(("127.0.0.1", self.port))
         self.port = int(self._listener.getsockname()[1])
         self._accepting = threading.Thread(target=self._accept, name="scripted-server", daemon=True)
         self._accepting.start()
@@ -138,6 +147,8 @@ class ScriptedServer:
                 tcp, _ = self._listener.accept()
             except OSError:
                 return
+            # Behind a real round trip, Nagle would hold an answer back until the TLS tickets before it are acknowledged.
+            tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             line = Line(tcp, LIMIT_S)
             thread = threading.Thread(target=self._serve, args=(line,), name="scripted-connection", daemon=True)
             self._open[thread] = line
@@ -208,6 +219,7 @@ class ScriptedServer:
             pass
         except Exception as error:  # the strictest of all: what we cannot take, a speaker must not send
             visit.violations.append(f"a message that is not understood ({type(error).__name__}: {error})")
+            visit.close(1011)
         finally:
             with visit.changed:
                 visit.ended.set()

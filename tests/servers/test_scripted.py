@@ -162,8 +162,9 @@ def test_sound_too_early_or_of_another_size_is_a_violation(server):
 def test_a_message_that_the_server_stumbles_over_is_a_violation(server):
     with dial(server) as client:
         client.send("0")
-        with pytest.raises(ConnectionClosed):
+        with pytest.raises(ConnectionClosed) as closed:
             client.recv(LIMIT_S)
+    assert closed.value.rcvd.code == 1011
     assert "ZeroDivisionError" in server.violations[0]
 
 

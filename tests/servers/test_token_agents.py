@@ -196,7 +196,7 @@ def test_each_error_of_workbuddy_is_followed_by_another_connection(server, bench
     bench.link.start(1, None)
     bench.events.wait_kind(SessionReady)
     lost = bench.events.wait_kind(ConnectionLost)
-    assert lost.code == ("server_fault" if close == 4500 else "token_refused")
+    assert lost.code == ("token_refused" if close == 4003 else "server_fault")
     assert (name if told else str(close)) in lost.why and server.violations == []
 
 

@@ -118,7 +118,7 @@ def test_a_token_that_leads_elsewhere_is_followed_there(server):
     ("status", "kind", "code"),
     [(401, RefusedError, "key_refused"), (402, RefusedError, "no_credit"), (404, RefusedError, "not_found"),
      (429, NetworkError, "server_busy"), (500, NetworkError, "server_fault"), (503, NetworkError, "server_busy"),
-     (302, NetworkError, "server_fault")],
+     (302, RefusedError, "not_found"), (400, RefusedError, "options_refused")],
 )  # fmt: skip
 def test_without_a_token_the_verdict_is_the_protocols_and_nothing_stays_open(status, kind, code):
     with TokenServer() as server:

@@ -17,6 +17,37 @@ from device.session.protocols.datagrid import Datagrid
 from device.session.protocols.local import Local
 
 KEY = "sk-hunter2/+&?#%é"[:-1]
+PIECE = b"\x10\x20" * 1200
+"""50 ms of a reply."""
+
+
+def message_of(kind, **payload):
+    return json.dumps({"type": kind, "payload": payload}, ensure_ascii=False)
+
+
+def piece(pcm=PIECE):
+    return message_of("audio", data=base64.b64encode(pcm).decode())
+
+
+EXCHANGE: list[str | bytes] = [
+    message_of("started", session_id="s-1", conversation_id="c-1", message_id="m-1"),
+    json.dumps({"type": "ready"}),
+    message_of("transcript", role="user", text="Grüß Gott, what do the files say?"),
+    message_of("tool_call", tool_name="search", status="started"),
+    message_of("tool_call", tool_name="search", status="failed"),
+    message_of("tool_call", tool_name="browse", status="started"),
+    message_of("tool_call", tool_name="browse", status="completed"),
+    *[piece()] * 4,
+    message_of("citation", citations=[{"citation_text": "x", "sources": []}, {"citation_text": "y"}], timestamp_ms=900),
+    message_of("transcript", role="agent", text="They say that it rains."),
+    piece(),
+    json.dumps({"type": "interrupted"}),
+    message_of("transcript", role="user", text="Thank you."),
+    message_of("error", code="tool_failed", message="One of the tools does not answer."),
+    *[piece(PIECE[::-1])] * 3,
+    message_of("ended", credits_consumed=1.5, transcript=[]),
+]
+"""What the agent sent in one conversation: tools, a reply that was interrupted, a harmless error, a last word; its end."""
 
 
 def protocol(session=3, key=KEY, **agent):

@@ -217,8 +217,13 @@ def test_every_status_is_a_verdict(status, kind, code):
     assert kind is RefusedError or verdict.wait_s == 12.0
 
 
-def test_of_the_websocket_a_strange_status_is_no_refusal():
-    assert isinstance(protocol().denied(Answer(400, b"", "wss://rooms.example/ws/voice")), NetworkError)
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_handoff_whose_token_is_refused_is_followed_by_another(status):
+    talk = protocol()
+    talk.granted(json.dumps({"url": "wss://rooms.example/ws/voice?token=t", "start_message": {}}).encode())
+    verdict = talk.denied(Answer(status, b"", "wss://rooms.example/ws/voice"))
+    assert isinstance(verdict, NetworkError) and verdict.code == "token_refused"
+    assert isinstance(talk.denied(Answer(status, b"", WHERE)), RefusedError), "the key itself"
 
 
 # --- over real sockets, against an agent that follows the vendor's documents

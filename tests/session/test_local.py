@@ -11,6 +11,18 @@ from device.session.protocol import MalformedError
 from device.session.protocols import PROTOCOLS
 from device.session.protocols.datagrid import Datagrid
 from device.session.protocols.local import LONGEST_TIMER_S, Local
+from tests.session.test_datagrid import EXCHANGE as DATAGRID
+from tests.session.test_datagrid import message_of
+
+EXCHANGE: list[str | bytes] = [
+    *DATAGRID[:3],
+    message_of("device", action="volume", by=10),
+    message_of("device", action="timer_set", name="eggs", in_s=300),
+    *DATAGRID[7:9],
+    message_of("device", action="timer_cancel", name="eggs"),
+    DATAGRID[-1],
+]
+"""What the agent sent in one conversation: orders for the speaker, and a reply."""
 
 
 def order(kind=Local, **payload):

@@ -603,7 +603,7 @@ def test_refused_settings_are_told_with_what_is_wrong_about_them():
 @pytest.mark.parametrize(
     ("status", "kind", "code"),
     [
-        (400, NetworkError, "server_fault"), (401, RefusedError, "key_refused"), (403, RefusedError, "key_refused"),
+        (400, RefusedError, "options_refused"), (401, RefusedError, "key_refused"), (403, RefusedError, "key_refused"),
         (402, RefusedError, "no_credit"), (404, RefusedError, "not_found"), (429, NetworkError, "server_busy"),
         (500, NetworkError, "server_fault"), (503, NetworkError, "server_busy"),
     ],

@@ -117,6 +117,14 @@ def test_replies_from_one_on_are_known_by_name_the_newest_eight_of_them(replies)
 # --- agents that send silence
 
 
+def test_a_pause_that_is_sent_is_a_pause_all_the_same(replies):
+    replies.audio(10.0)
+    replies.interrupt(10.1)
+    for n in range(2, 8):
+        assert replies.audio(10.0 + n / 10, silent=True) is None
+    assert replies.audio(10.8) is True
+
+
 def pieces(*loudness, seconds=0.1, rate=16_000):
     """Which pieces of sound are hidden, in a stream of pieces of that peak."""
     quiet = Quiet()

@@ -203,10 +203,15 @@ def test_an_error_need_not_say_anything(fields):
     assert facts({"type": "error", **fields}) == [e.AgentErred(3, "agent_error", "The agent gave no reason.")]
 
 
-def test_a_normal_close_ends_a_session_that_had_begun():
+def test_a_normal_close_is_an_end():
     assert ready().closed(1000) == Ended("agent")
-    verdict = connected().closed(1000)
-    assert isinstance(verdict, NetworkError) and verdict.code == "connection_lost"
+
+
+def test_an_error_may_ask_for_patience():
+    details = {"code": "RATE_LIMITED", "message": "Slow down.", "details": {"retryAfter": 9}}
+    with pytest.raises(NetworkError) as busy:
+        list(ready().receive(json.dumps({"type": "error", "error": details})))
+    assert (busy.value.code, busy.value.wait_s) == ("server_busy", 9.0)
 
 
 @pytest.mark.parametrize("code", [None, 1001, 1005, 1006, 1008, 1011, 1012, 1013, 4000, 4001, 4999])
@@ -260,7 +265,7 @@ def test_a_server_that_is_set_up_wrongly_is_tried_again():
 @pytest.mark.parametrize(
     ("status", "kind", "code"),
     [
-        (400, NetworkError, "server_fault"),
+        (400, RefusedError, "options_refused"),
         (401, RefusedError, "key_refused"),
         (403, RefusedError, "key_refused"),
         (404, RefusedError, "not_found"),

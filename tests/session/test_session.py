@@ -362,6 +362,31 @@ def test_a_server_that_names_a_time_is_not_asked_before(talkative):
     assert bench.events.wait_kind(ConnectionLost) == ConnectionLost(7, 40.0, "server_busy", "Busy.")
 
 
+@pytest.mark.parametrize("end", [b'{"type":"ended"}', Closed(1000), Closed(1001), Closed(1008), Closed(None)])
+@pytest.mark.parametrize(
+    ("said", "kind", "code"),
+    [
+        (None, ConnectionLost, None),
+        ({"code": "overloaded", "message": "Too much."}, ConnectionLost, "server_fault"),
+        ({"code": "unauthorized", "message": "Who are you?"}, SessionRefused, "key_refused"),
+    ],
+)
+def test_what_ends_before_it_is_ready_does_not_end_in_good_form(make, end, said, kind, code):
+    bench = make(FakeConnection(), FakeConnection())
+    if said:
+        bench.agent("error", **said)
+    bench.lines[0].says(end)
+    verdict = bench.events.wait_kind(kind)
+    assert bench.events.of(SessionEnded) == [] and verdict.code == code or said is None
+
+
+@pytest.mark.parametrize(("code", "longest"), [("no_network", 2.0), ("name_not_found", 2.0), ("timeout", 30.0)])
+def test_only_servers_are_spared_long(make, monkeypatch, code, longest):
+    monkeypatch.setattr(module, "delay_s", lambda attempt, jitter: 30.0)
+    bench = make(NetworkError(code, "No."))
+    assert bench.events.wait_kind(ConnectionLost).in_s == longest
+
+
 def test_what_came_before_a_verdict_in_the_same_message_is_told(talkative):
     bench = talkative(FakeConnection())
     says(bench, type="final")

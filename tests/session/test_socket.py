@@ -262,6 +262,30 @@ def test_the_key_travels_in_the_request_and_the_path_is_the_given_one(opened):
         assert server.requests[0].startswith(f"GET /ws/voice?token={TOKEN} HTTP/1.1\r\n")
 
 
+def test_no_cookie_of_one_session_is_brought_to_the_next(opened):
+    def script(server, connection):
+        key = re.search(r"Sec-WebSocket-Key: (\S+)", server.read_request(connection))[1]
+        accept = base64.b64encode(hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest())
+        head = (
+            b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSet-Cookie: who=me; Domain=127.0.0.1\r\n"
+        )
+        connection.sendall(head + b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
+
+    with Server(script) as server:
+        opened(server), opened(server)
+        assert len(server.requests) == 2 and not any("ookie" in request for request in server.requests)
+
+
+def test_a_refusal_without_an_end_is_not_listened_to():
+    with Server(answering(b"HTTP/1.1 500 X\r\nContent-Length: 9999999999\r\n\r\n" + bytes(2_000_000))) as server:
+        assert refusal(server.request()).code == "server_fault"
+
+
+def test_a_server_that_hangs_up_in_the_middle_of_the_upgrade_is_no_wrong_address():
+    with Server(lambda server, connection: (server.read_request(connection), connection.close())) as server:
+        assert refusal(server.request()).code == "connection_lost"
+
+
 # --- TLS
 
 
@@ -298,6 +322,18 @@ def test_over_tls_too_another_thread_can_end_a_wait(opened, trusted, monkeypatch
     monkeypatch.setattr(module, "WAIT_S", 5.0)
     with Server(saying(), server_context()) as server:
         assert_abort_wakes(opened(server, "wss"))
+
+
+def test_a_connection_that_is_broken_off_never_goes_on_without_tls(opened, trusted):
+    with Server(saying(), server_context()) as server:
+        line = opened(server, "wss")
+        tls = line._tcp._tcp
+        line.abort()
+        assert tls.version() == "TLSv1.3", "what another thread sends now would go out in the clear"
+        with pytest.raises(NetworkError):
+            line.send("secret" * 1000)
+        line.close()
+        assert tls.fileno() < 0
 
 
 # --- receiving

@@ -86,7 +86,7 @@ def test_the_answer_says_where_to_connect_to_and_the_token_goes_first():
     ("given_url", "expected"),
     [
         ("https://rooms.example/api/v1/sdk/ws", SOCKET_URL),
-        ("wss://rooms.example", SOCKET_URL),
+        ("wss://rooms.example/?room=7", "wss://rooms.example/?room=7"),
         ("wss://rooms.example/other?room=7", "wss://rooms.example/other?room=7"),
         ("ws://127.0.0.1:9/api/v1/sdk/ws", "ws://127.0.0.1:9/api/v1/sdk/ws"),
     ],
@@ -199,8 +199,8 @@ def test_a_server_that_shuts_down_is_not_the_end():
 
 
 ERRORS = [
-    ("AUTH_TIMEOUT", 4001, "token_refused"),
-    ("INVALID_AUTH", 4002, "token_refused"),
+    ("AUTH_TIMEOUT", 4001, "server_fault"),
+    ("INVALID_AUTH", 4002, "server_fault"),
     ("AUTH_FAILED", 4003, "token_refused"),
     ("SESSION_SETUP_FAILED", 4500, "server_fault"),
 ]

@@ -15,8 +15,8 @@ from device import events as e
 from device.config import Agent
 from device.errors import NetworkError, RefusedError, SessionError
 from device.session.credentials import Secret
-from device.session.protocol import Answer, Audio, Ended, Fact, Interrupted, MalformedError, Post, Protocol, Request
-from device.session.protocols.messages import address, base64_of, kind_of, parsed, pcm_of, table, token_of
+from device.session.protocol import NO_REASON, Answer, Audio, Ended, Fact, Interrupted, Post, Protocol, Request
+from device.session.protocols.messages import address, base64_of, error_of, kind_of, parsed, pcm_of, table, token_of
 from device.session.protocols.options import ANYTHING, access_problem, key_problem, option_problems
 
 OPTIONS: dict[str, Any] = {"sample_rate": (8000, 16_000, 24_000, 48_000), "variables": ANYTHING}
@@ -32,8 +32,8 @@ _REFUSALS = {
     401: ("key_refused", "refuses the API key, or does not know the agent of agent.agent_id"),
     403: ("key_refused", "does not let this API key use this agent"),
 }
-_NO_REASON = "The agent gave no reason."
-_NO_CREDIT = re.compile("credit|balance|billing|quota|limit|minutes", re.IGNORECASE)
+_NO_CREDIT = re.compile("credit|balance|billing|quota|minutes", re.IGNORECASE)
+_CROWDED = re.compile("concurren|rate.limit", re.IGNORECASE)
 
 
 class Atoms(Protocol):
@@ -113,7 +113,10 @@ class Atoms(Protocol):
     def receive(self, message: str | bytes) -> Iterator[Fact]:
         """See `Protocol`."""
         fields = parsed(message)
-        match kind_of(fields):
+        kind = kind_of(fields)
+        if kind not in ("error", "session.closed"):
+            self._error = None  # it has changed nothing
+        match kind:
             case "session.created" if not self._created:
                 self._tune(fields)
                 self._created = True
@@ -140,19 +143,19 @@ class Atoms(Protocol):
 
     def denied(self, answer: Answer) -> SessionError:
         """See `Protocol`."""
-        try:
-            body = parsed(answer.body)
-        except MalformedError:
-            body = {}
+        body = error_of(answer.body)
         error, errors, wait_s = body.get("error"), body.get("errors"), body.get("retry_after")
         found = [body.get("message"), error, table(error).get("message"), *(errors if isinstance(errors, list) else [])]
         words = self.tidy("; ".join(text for text in found if isinstance(text, str))) or ""
         said = f' It says: "{words[:200]}"' if words else ""
         if answer.status == 401 and self._token and not self._created:
             return NetworkError("token_refused", f"{answer.where} refuses the token of the call (HTTP 401).{said}")
+        if answer.status == 403 and _CROWDED.search(words):
+            return NetworkError("server_busy", f"{answer.where} is busy (HTTP 403).{said}")
         if answer.status in _REFUSALS:
             code, why = _REFUSALS[answer.status]
-            if answer.status != 401 and _NO_CREDIT.search(words):
+            spent = _NO_CREDIT.search(words) or (answer.status == 403 and "limit" in words.lower())
+            if answer.status != 401 and spent:
                 code, why = "no_credit", "says that the account has nothing left"
             return RefusedError(code, f"{answer.where} {why} (HTTP {answer.status}).{said}")
         if isinstance(wait_s, int | float) and 0 < wait_s < 100_000:
@@ -161,13 +164,10 @@ class Atoms(Protocol):
 
     def closed(self, code: int | None) -> Ended | SessionError:
         """See `Protocol`."""
-        verdict = super().closed(code)
         if code == 4000:  # fatal, whatever it was
             unsaid = RefusedError("server_fault", f"{self.name} gave up without a reason (close code 4000).")
             return self._failure(*self._error) if self._error else unsaid
-        if isinstance(verdict, Ended) and not self._created:
-            return NetworkError("connection_lost", f"{self.name} closed the connection before the session began.")
-        return verdict
+        return super().closed(code)
 
     def _bearer(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._key.reveal()}"} if self._key else {}
@@ -206,7 +206,7 @@ class Atoms(Protocol):
         """Without a session, an HTTP status is the end; within one, the close tells whether it was."""
         code = fields.get("code")
         name = self.tidy(str(code) if isinstance(code, int) else code) or "agent_error"
-        self._error = name, self.tidy(fields.get("message")) or _NO_REASON
+        self._error = name, self.tidy(fields.get("message")) or NO_REASON
         if _status(name) and not self._created:
             raise self._failure(*self._error)
         return e.AgentErred(self.session, *self._error)
@@ -215,7 +215,7 @@ class Atoms(Protocol):
         """What `session.closed` means: the end of a session, or what comes of an error."""
         if reason in ("client_requested", "ended"):
             return Ended("agent")
-        code, message = self._error or ("", _NO_REASON)
+        code, message = self._error or ("", NO_REASON)
         if _status(reason) or _status(code) or reason in ("server_error", "websocket_closed"):
             raise self._failure(reason if _status(reason) else code or reason, message)
         return Ended(reason)

@@ -12,9 +12,20 @@ from urllib.parse import unquote, urlsplit
 from device import events as e
 from device.checks import public_url
 from device.config import Agent
-from device.errors import RefusedError, SessionError
+from device.errors import NetworkError, SessionError
 from device.session.credentials import Secret
-from device.session.protocol import Answer, Audio, Ended, Fact, Interrupted, MalformedError, Post, Protocol, Request
+from device.session.protocol import (
+    NO_REASON,
+    Answer,
+    Audio,
+    Ended,
+    Fact,
+    Interrupted,
+    MalformedError,
+    Post,
+    Protocol,
+    Request,
+)
 from device.session.protocols.messages import address, base64_of, granted_url, kind_of, parsed, pcm_of, table
 from device.session.protocols.options import TEXT, TEXTS, access_problem, key_problem, option_problems
 
@@ -80,7 +91,7 @@ class Datagrid(Protocol):
         """See `Protocol`."""
         match parsed(answer):
             case {"url": url, "start_message": dict(start)}:
-                self._handoff = address(granted_url(url), self.url), json.dumps(start)
+                self._handoff = granted_url(url), json.dumps(start)
                 values = (pair.partition("=")[2] for pair in urlsplit(url).query.split("&"))
                 self.secret(unquote(self.secret(max(values, key=len))))
             case _:
@@ -124,10 +135,9 @@ class Datagrid(Protocol):
 
     def denied(self, answer: Answer) -> SessionError:
         """See `Protocol`. What the vendor's SDKs do not ask a second time, we do not either."""
-        if answer.status in (400, 413, 422) and answer.where == public_url(self._address(self.handoff_url)):
-            return RefusedError(
-                "options_refused",
-                f"{answer.where} refuses the settings (HTTP {answer.status}). See agent.agent_id and agent.options.",
+        if self._handoff is not None and answer.status in (401, 403) and answer.where == public_url(self._handoff[0]):
+            return NetworkError(
+                "token_refused", f"{answer.where} refuses the token of the handoff (HTTP {answer.status})."
             )
         return super().denied(answer)
 
@@ -148,7 +158,7 @@ class Datagrid(Protocol):
             self._payload.pop(name, None)
         settings = self._payload.get("voice_config")
         self._payload["voice_config"] = {**(settings if isinstance(settings, dict) else {}), "silent_start": True}
-        if conversation_id:
+        if conversation_id and self._payload.get("ephemeral") is not True:  # of which nothing is kept
             self._payload["conversation_id"] = conversation_id
 
     def _facts(self, kind: str, payload: Mapping[str, Any]) -> Iterator[Fact]:
@@ -178,7 +188,7 @@ class Datagrid(Protocol):
                 yield Interrupted()
             case "error":
                 code = self.tidy(payload.get("code")) or "agent_error"
-                yield e.AgentErred(self.session, code, self.tidy(payload.get("message")) or "The agent gave no reason.")
+                yield e.AgentErred(self.session, code, self.tidy(payload.get("message")) or NO_REASON)
                 if code == "client_silence_timeout":
                     yield Ended("silence")
             case "ended":

@@ -2,6 +2,7 @@
 
 import binascii
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -68,14 +69,14 @@ def base64_of(pcm: bytes) -> str:
 
 
 def granted_url(value: object) -> str:
-    """The address that a server sends us to: with TLS, unless it is on this machine.
+    """The WebSocket's address that a server sends us to: with TLS, unless it is on this machine.
 
     Raises:
         MalformedError: it is no such address.
     """
     if not isinstance(value, str) or not value or list(checks.url(value)):
         raise MalformedError("an address that is none, or not encrypted")
-    return value
+    return re.sub("^http", "ws", value)
 
 
 def address(own: str, default: str, **query: str) -> str:
@@ -102,6 +103,14 @@ def endpoint(base: str, scheme: str, path: str, known: Iterable[str]) -> str:
     for other in known:
         before = before.removesuffix(other)
     return address(parts._replace(path=before + path).geturl(), f"{scheme}:")
+
+
+def error_of(body: bytes) -> dict[str, Any]:
+    """The JSON object that the body of an HTTP error is; an empty one if it is none."""
+    try:
+        return parsed(body)
+    except MalformedError:
+        return {}
 
 
 def token_of(value: object) -> str:

@@ -14,8 +14,8 @@ from device import events as e
 from device.config import Agent
 from device.errors import NetworkError, RefusedError, SessionError
 from device.session.credentials import Secret
-from device.session.protocol import Answer, Audio, Fact, Interrupted, MalformedError, Protocol, Request, Send
-from device.session.protocols.messages import address, base64_of, kind_of, parsed, pcm_of, table
+from device.session.protocol import Answer, Audio, Fact, Interrupted, Protocol, Request, Send
+from device.session.protocols.messages import address, base64_of, error_of, kind_of, parsed, pcm_of, table
 from device.session.protocols.options import ANYTHING, TEXT, access_problem, key_problem, option_problems
 
 DEFAULT_MODEL = "gpt-realtime"
@@ -162,10 +162,7 @@ class OpenAI(Protocol):
 
     def denied(self, answer: Answer) -> SessionError:
         """See `Protocol`."""
-        try:
-            error = table(parsed(answer.body).get("error"))
-        except MalformedError:
-            error = {}
+        error = table(error_of(answer.body).get("error"))
         if found := self._verdict(error):
             return found
         if answer.status == 400 and error.get("type") == "invalid_request_error":

@@ -5,7 +5,7 @@ from typing import Any
 
 from device.config import Agent
 from device.session.credentials import Secret
-from device.settings import did_you_mean, show
+from device.settings import did_you_mean
 
 TEXT, TEXTS, ANYTHING = "text", "list of texts", "anything"
 _LARGEST = 1e300
@@ -34,9 +34,8 @@ def access_problem(agent: Agent, known: Sequence[str]) -> Iterator[str]:
     if agent.access and agent.access not in known:
         ways = " or ".join(f'"{way}"' for way in known)
         only = f"leave it out, or use {ways}" if known else "leave it out: there is one way only"
-        yield f'agent.access is {show(agent.access)}; for protocol "{agent.protocol}" {only}.' + did_you_mean(
-            agent.access, known
-        )
+        # Not shown: somebody may have put the key itself here.
+        yield f'agent.access is not right for protocol "{agent.protocol}": {only}.{did_you_mean(agent.access, known)}'
 
 
 def _problems(vendor: str, where: str, options: Mapping[str, object], known: Mapping[str, Any]) -> Iterator[str]:

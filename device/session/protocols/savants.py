@@ -6,15 +6,15 @@ ends the session from either side: the connection is closed. Facts: the vendor's
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from device import events as e
 from device.config import Agent
 from device.errors import NetworkError, RefusedError, SessionError
 from device.session.credentials import Secret
-from device.session.protocol import Answer, Audio, Ended, Fact, MalformedError, Post, Protocol, Request
-from device.session.protocols.messages import endpoint, fields_or_pcm, kind_of, parsed, table, token_of
+from device.session.protocol import NO_REASON, Answer, Audio, Fact, Post, Protocol, Request
+from device.session.protocols.messages import endpoint, error_of, fields_or_pcm, kind_of, parsed, table, token_of
 from device.session.protocols.options import TEXT, access_problem, key_problem, option_problems
 
 TOKEN, SOCKET = "/api/websocket-voice/token", "/voice-stream"
@@ -85,11 +85,13 @@ class Savants(Protocol):
                 yield e.SessionReady(self.session)
             case "error":
                 error = table(fields.get("error"))
-                yield self._erred(self.tidy(error.get("code")), self.tidy(error.get("message")))
+                yield self._erred(
+                    self.tidy(error.get("code")), self.tidy(error.get("message")), table(error.get("details"))
+                )
 
     def denied(self, answer: Answer) -> SessionError:
         """See `Protocol`."""
-        error = _error_of(answer.body)
+        error = table(error_of(answer.body).get("error"))
         details = table(error.get("details"))
         match answer.status, error.get("code"):
             case 400, "INVALID_REQUEST":
@@ -106,13 +108,6 @@ class Savants(Protocol):
                 answer = answer._replace(retry_after_s=_seconds(details.get("retryAfter")) or answer.retry_after_s)
         return super().denied(answer)
 
-    def closed(self, code: int | None) -> Ended | SessionError:
-        """See `Protocol`. Its codes are unknown; but what has not begun does not end in good form."""
-        verdict = super().closed(code)
-        if isinstance(verdict, Ended) and not self._ready:
-            return NetworkError("connection_lost", f"{self.name} closed the connection before the session began.")
-        return verdict
-
     def _endpoint(self, scheme: str, path: str) -> str:
         return endpoint(self.agent.url or self.url, scheme, path, (TOKEN, SOCKET))
 
@@ -121,27 +116,20 @@ class Savants(Protocol):
             "device_inactive", f"{self.name} say that this device is deactivated. See agent.options.deviceId."
         )
 
-    def _erred(self, code: str | None, message: str | None) -> e.AgentErred:
+    def _erred(self, code: str | None, message: str | None, details: Mapping[str, Any]) -> e.AgentErred:
         """What the code means. Those of a connection are not documented; the same names as for the token mean the same."""
         said = f"{self.name}: {message or 'no reason given'} ({code})"
         match code:
             case "DEVICE_INACTIVE":
                 raise self._inactive()
             case "RATE_LIMITED":
-                raise NetworkError("server_busy", said)
+                raise NetworkError("server_busy", said, _seconds(details.get("retryAfter")))
             case "CONFIGURATION_ERROR":
                 raise NetworkError("server_fault", said)
         # What is wrong before the session begins, and has to do with who we are, is the token: it is all that we have sent.
         if not self._ready and code and any(word in code.upper() for word in ("AUTH", "TOKEN", "JWT", "EXPIRED")):
             raise NetworkError("token_refused", said)
-        return e.AgentErred(self.session, code or "agent_error", message or "The agent gave no reason.")
-
-
-def _error_of(body: bytes) -> dict[str, Any]:
-    try:
-        return table(parsed(body).get("error"))
-    except MalformedError:
-        return {}
+        return e.AgentErred(self.session, code or "agent_error", message or NO_REASON)
 
 
 def _seconds(value: object) -> float | None:

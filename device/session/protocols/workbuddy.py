@@ -12,10 +12,10 @@ from device import events as e
 from device.config import Agent
 from device.errors import NetworkError, RefusedError, SessionError
 from device.session.credentials import Secret
-from device.session.protocol import Answer, Audio, Ended, Fact, Post, Protocol, Request
+from device.session.protocol import NO_REASON, Answer, Audio, Ended, Fact, Post, Protocol, Request
 from device.session.protocols.messages import (
-    address,
     endpoint,
+    error_of,
     fields_or_pcm,
     granted_url,
     kind_of,
@@ -60,7 +60,7 @@ class WorkBuddy(Protocol):
         """See `Protocol`."""
         fields = parsed(answer)
         token, url = token_of(fields.get("token")), granted_url(fields.get("ws_url"))
-        self._token, self._url = self.secret(token), address(url, f"wss://{SOCKET}")
+        self._token, self._url = self.secret(token), url
 
     def likely(self) -> str:
         """See `Protocol`."""
@@ -112,6 +112,10 @@ class WorkBuddy(Protocol):
         """See `Protocol`."""
         return self._post(HEARTBEAT)
 
+    def healthy(self, answer: bytes) -> bool:
+        """See `Protocol`."""
+        return error_of(answer).get("status") == "ok"
+
     def _post(self, path: str) -> Post:
         headers = {"Authorization": f"Bearer {self._key.reveal()}"} if self._key else {}
         # It wants no body, but some servers take an empty one for broken JSON.
@@ -127,13 +131,13 @@ class WorkBuddy(Protocol):
         """What the code means; of one that we do not know, the close that follows tells."""
         if verdict := _verdict(CLOSES.get(code or ""), f"{self.name}: {message or 'no reason given'} ({code})"):
             raise verdict
-        return e.AgentErred(self.session, code or "agent_error", message or "The agent gave no reason.")
+        return e.AgentErred(self.session, code or "agent_error", message or NO_REASON)
 
 
 def _verdict(code: int | None, said: str) -> NetworkError | None:
     match code:
-        case 4001 | 4002 | 4003:
+        case 4003:
             return NetworkError("token_refused", said)
-        case 4500:
+        case 4001 | 4002 | 4500:  # each connection has a token of its own in any case
             return NetworkError("server_fault", said)
     return None
