@@ -86,7 +86,7 @@ class App:
         """When the parts were looked after last, and until when they may still be getting ready."""
         self._stopped = threading.Event()
         protocol = PROTOCOLS[config.agent.protocol]
-        self._status = Status(config, takes_text(protocol), time.monotonic())
+        self._status = Status(config.agent, protocol.url, takes_text(protocol), time.monotonic())
         microphone, speaker = config.microphone, config.speaker
         self._speaker = Speaker(speaker, self._post, open_stream=lambda: cards.open_output(speaker.device))
         self._link = Link(

@@ -42,7 +42,7 @@ WAYS_IN = ("token", "handoff", "query", "header", "call")
 def access(way: str) -> Iterator[str]:
     # Not shown: somebody may have put the key itself here.
     if way and way not in WAYS_IN:
-        yield f"must be one of {', '.join(WAYS_IN)}, never the key itself.{did_you_mean(way, WAYS_IN)}"
+        yield "is no way in that any protocol has; the README lists them. Never put the key itself here."
 
 
 def wake_words(words: tuple[str, ...]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from device import events as e
 from device.config import Config
 from device.events import Effect, Event
 from device.panel.look import look
-from device.state import RESTING, Phase, State
+from device.state import Phase, State
 
 Line = tuple[str, dict[str, Any]]
 
@@ -73,7 +73,7 @@ def _of_event(event: Event, config: Config, before: State) -> Iterator[Line]:
             yield "session_ended", {"reason": "refused"}
         case e.WorkerDied(worker, message):
             yield "error", {"code": f"{worker}_failed", "message": message}
-        case e.SessionEnded(_, reason) if before.phase not in RESTING:  # of those that were given up it is told then
+        case e.SessionEnded(_, reason) if before.phase not in (Phase.OFFLINE, Phase.ERROR):  # told when it was given up
             yield "session_ended", {"reason": reason}
         case e.Dropped(where, frames):
             yield "dropped", {"where": where, "frames": frames}

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from device.checks import public_url
-from device.config import Config
+from device.config import Agent
 from device.events import Event, QuietAsked, TextTyped
 from device.panel.look import look
 from device.state import CONVERSING, Phase, State
@@ -24,10 +24,10 @@ _COUNTED = {
 class Status:
     """Kept by the main thread; `answer` may be asked on another, which then sees some moment of the last step."""
 
-    def __init__(self, config: Config, takes_text: bool, started: float) -> None:
+    def __init__(self, agent: Agent, url: str, takes_text: bool, started: float) -> None:
+        """`url`: where the agent is, if `agent` does not say so."""
         self._takes_text = takes_text
-        agent = config.agent
-        self._agent = {"protocol": agent.protocol, "url": public_url(agent.url), "id": agent.agent_id}
+        self._agent = {"protocol": agent.protocol, "url": public_url(agent.url or url), "id": agent.agent_id}
         self._started = self._since = started
         self._counts: Counter[str] = Counter()
         self._dropped: Counter[str] = Counter()

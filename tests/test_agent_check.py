@@ -34,6 +34,7 @@ def check(tmp_path):
 NAME, TCP = ("ok", "its name is found"), ("ok", "it answers")
 TLS = ("ok", "the connection is encrypted, and it is who it says it is")
 TOKEN = ("ok", "it takes the key and gives a token")
+FOR_TOKEN = [("ok", f"for the token: {step}") for _, step in (NAME, TCP, TLS)]
 OPEN, READY = ("ok", "the connection for voice is open"), ("ok", "it is ready to hear you")
 
 
@@ -44,10 +45,35 @@ def test_each_step_to_an_agent_that_is_well_is_told_and_no_sound_is_sent(check, 
         steps = check(way, server.url)
         visit = server.visit()
         assert visit.ended.wait(5)
-    token = [TOKEN] if "token_ms" in way.steps else []
+    token = [*FOR_TOKEN, TOKEN] if "token_ms" in way.steps else []
     there = [("ok", "the service is there")] if name == "workbuddy" else []
     assert steps == [*there, *token, NAME, TCP, TLS, OPEN, READY]  # the token may come from another host
     assert len(server.visits) == 1 and visit.frames == [] and server.violations == server.trouble == []
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "said"),
+    [
+        (HTTPStatus.OK, {"status": "down"}, "answers, but does not say that it is well."),
+        (HTTPStatus.INTERNAL_SERVER_ERROR, {}, "answers HTTP 500. (server_fault)"),
+    ],
+)
+def test_a_service_that_is_not_well_is_told(check, status, answer, said):
+    with WAYS["workbuddy"].server() as server:
+        server.heartbeat = status, answer
+        ((mark, told),) = check(WAYS["workbuddy"], server.url, 1)
+        assert mark == "FAILED" and told.endswith(said)
+
+
+def test_what_the_agent_says_before_it_hangs_up_is_told(check):
+    with WAYS["datagrid"].server() as server:
+        server.ready_after_s = 30.0
+        server.opened = lambda visit: (
+            visit.send("error", code="agent_not_found", message="There is no agent a-7."),
+            visit.close(1008),
+        )
+        *_, (mark, told) = check(WAYS["datagrid"], server.url, 1)
+    assert mark == "FAILED" and told == "The agent: There is no agent a-7 (agent_not_found). (server_fault)"
 
 
 def test_a_key_that_is_refused_is_told_where_it_is_and_how(check):
@@ -64,7 +90,7 @@ def test_a_certificate_for_another_host_is_told(check):
         *steps, (mark, said) = check(WAYS["savants"], server.url, 1)
     assert mark == "FAILED" and f"https://127.0.0.1:{server.port}" in said and said.endswith("(tls_refused)")
     assert "does not prove who it is" in said and "Is the clock right?" in said
-    assert steps == [] and server.posts == []
+    assert steps == FOR_TOKEN[:2] and server.posts == []
 
 
 def test_that_nobody_is_there_is_told(check):

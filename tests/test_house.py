@@ -6,6 +6,8 @@ import pytest
 from device.demo.voices import say
 from tests.house import SPEECH, VOICE, at_16k, faults, offset_s
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def room() -> np.ndarray:

@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from device.config import Agent, Config
+from device.config import Agent
 from device.events import QuietAsked, TextTyped
 from device.state import CONVERSING, Phase, State
 from device.status import Status
 
 
 def status(takes_text=True, **agent):
-    return Status(Config(agent=Agent(**agent)), takes_text, started=100.0)
+    return Status(Agent(**agent), "wss://vendor.example/voice", takes_text, started=100.0)
 
 
 def told(kept, state=None, now=160.0):
@@ -25,7 +25,7 @@ def test_it_says_what_goes_on_and_since_when():
     kept.note(130.0, "state", {"from": "idle", "to": "listening"})
     reply = told(kept, State(phase=Phase.LISTENING, volume=40, session=3))
     assert reply["state"] == reply["light"] == "listening" and reply["since_s"] == 30.0 and reply["up_s"] == 60.0
-    assert reply["agent"] == {"protocol": "datagrid", "url": "", "id": "a-1"}
+    assert reply["agent"] == {"protocol": "datagrid", "url": "wss://vendor.example/voice", "id": "a-1"}
     assert reply["volume"] == 40 and reply["muted"] is False and reply["last_error"] is None
 
 

@@ -16,14 +16,18 @@ LONGEST_S = 3 * CONNECT_S
 """For name, TCP and TLS. Only the name's has no limit of its own."""
 
 
-def connect(protocol: Protocol, told: Told = lambda step, seconds: None) -> Socket:
+def _nobody(step: str, seconds: float) -> None:
+    """Who is told of steps that nobody asks for."""
+
+
+def connect(protocol: Protocol, told: Told = _nobody, told_for_token: Told = _nobody) -> Socket:
     """A new connection for `protocol`, with a new credential where it needs one. `told` hears of the steps.
 
     Raises:
         NetworkError, RefusedError: it cannot be had; trying again helps, or not.
     """
     try:
-        ahead = _grant(protocol, told)
+        ahead = _grant(protocol, told, told_for_token)
         request = protocol.request()
         return Socket(request, told, ahead.take(request.url) if ahead else None)
     except DeniedError as denied:
@@ -32,7 +36,7 @@ def connect(protocol: Protocol, told: Told = lambda step, seconds: None) -> Sock
         raise NetworkError("server_fault", f"The server of {protocol.name} sent {error}.") from None
 
 
-def _grant(protocol: Protocol, told: Told) -> "_Ahead | None":
+def _grant(protocol: Protocol, told: Told, told_for_token: Told) -> "_Ahead | None":
     """Get a credential, and connect meanwhile to where it will lead."""
     post = protocol.credential()
     if post is None:
@@ -40,7 +44,7 @@ def _grant(protocol: Protocol, told: Told) -> "_Ahead | None":
     ahead = _Ahead(url, told) if (url := protocol.likely()) else None
     began = time.monotonic()
     try:
-        protocol.granted(http.send(post, lambda step, seconds: None))
+        protocol.granted(http.send(post, told_for_token))
     except BaseException:
         if ahead:
             ahead.drop()

@@ -12,6 +12,7 @@ NetworkError("token_refused")   the same; where the next credential is refused a
 Ended                           the session is over
 """
 
+import re
 from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -21,6 +22,8 @@ from device.errors import NetworkError, RefusedError, SessionError
 from device.events import AgentErred, Event
 from device.session.credentials import Secret
 
+_ABOUT_US = {"auth", "authentication", "unauthorized", "unauthenticated", "forbidden", "credentials", "key", "token"}
+"""Words in the names of errors that have to do with who we are."""
 NO_REASON = "The agent gave no reason."
 LONGEST_TEXT = 4000
 """Characters of anything we keep of a message."""
@@ -88,6 +91,8 @@ class Protocol:
 
     name = "the agent"
     """As messages to the owner call it."""
+    url = ""
+    """The vendor's address, where there is one for all."""
     hears = 16_000
     """Hertz of the sound it is sent. Asked after `SessionReady`."""
     speaks = 24_000
@@ -228,11 +233,12 @@ def close_verdict(code: int | None) -> Ended | SessionError:
     return NetworkError("server_fault", f"The agent failed (close code {code}).")
 
 
-def early_verdict(erred: AgentErred | None) -> SessionError:
-    """What it means that the agent ended a session that had not begun, after this error if there was one."""
+def early_verdict(verdict: Ended | SessionError, erred: AgentErred | None) -> SessionError:
+    """The verdict on the end of a session that had not begun, after this error of the agent's if there was one."""
+    if not isinstance(verdict, Ended) and (erred is None or verdict.code not in ("connection_lost", "server_fault")):
+        return verdict
     if erred is None:
-        return NetworkError("connection_lost", "The agent closed the connection before the session began.")
+        return NetworkError("server_fault", "The agent ended the session before it began.")
     said = f"The agent: {erred.message.rstrip('.')} ({erred.code})."
-    if any(word in erred.code.lower() for word in ("auth", "key", "token", "forbidden")):
-        return RefusedError("key_refused", said)
-    return NetworkError("server_fault", said)
+    about_us = _ABOUT_US & set(re.split("[^a-z]+", erred.code.lower()))
+    return NetworkError("token_refused" if about_us else "server_fault", said)

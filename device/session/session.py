@@ -4,13 +4,14 @@ The receiving thread, which is here, owns the connection's life: connect, open, 
 """
 
 import logging
+import math
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from device.errors import NetworkError, RefusedError
+from device.errors import NetworkError, RefusedError, SessionError
 from device.events import (
     AgentErred,
     AgentInterrupted,
@@ -79,8 +80,8 @@ class Session:
         self._errors = 0
         self._erred: AgentErred | None = None
         """The last error of the agent's on a connection that is not ready yet."""
-        self._began = 0.0
-        """When the present connection was open."""
+        self._began = math.inf
+        """When the present connection was open; one that never was has not lasted."""
         self._refused_tokens = 0
         self._receiver = Worker("link-receive", self._receive, post)
         self._sender = Worker("link-send", self._outbox.work, post)
@@ -145,7 +146,7 @@ class Session:
         """Converse, over one connection after the other, until it is over."""
         attempt = 0
         while True:
-            self._began = time.monotonic()
+            self._began = math.inf
             try:
                 ended = self._converse()
                 return SessionEnded(self.number, self._reason or ended.reason)
@@ -154,6 +155,8 @@ class Session:
             except NetworkError as error:
                 if error.code == "token_refused" and self._too_often_refused():
                     return SessionRefused(self.number, "key_refused", str(error))
+                if error.code != "token_refused":
+                    self._refused_tokens = 0
                 attempt = 0 if time.monotonic() - self._began >= PROVEN_S else attempt
                 delay = delay_s(attempt, random.random())
                 if error.code in OUR_SIDE:
@@ -224,18 +227,15 @@ class Session:
                 self._pass_on(fact, connection)
 
     def _closed(self, code: int | None, ready: bool) -> Ended:
-        verdict = Ended("agent") if self._ending.is_set() else self._protocol.closed(code)
-        if isinstance(verdict, Ended):
-            return self._ended(verdict, ready)
-        if not ready and self._erred is not None and verdict.code in ("connection_lost", "server_fault"):
-            raise early_verdict(self._erred)
-        raise verdict
+        return self._ended(Ended("agent") if self._ending.is_set() else self._protocol.closed(code), ready)
 
-    def _ended(self, ended: Ended, ready: bool) -> Ended:
+    def _ended(self, verdict: Ended | SessionError, ready: bool) -> Ended:
         """What has not begun does not end in good form."""
-        if ready or self._ending.is_set():
-            return ended
-        raise early_verdict(self._erred)
+        if not ready and not self._ending.is_set():
+            verdict = early_verdict(verdict, self._erred)
+        if isinstance(verdict, Ended):
+            return verdict
+        raise verdict
 
     def _understand(self, message: str | bytes) -> Iterator[Fact]:
         try:

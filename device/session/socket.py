@@ -22,7 +22,7 @@ from device.session.transport import CONNECT_S, UNANSWERED_S, Told, Transport, f
 
 WAIT_S = 1.0
 """Limit of one receive."""
-PING_S, SILENT_S = 4.0, 9.0
+PING_S, SILENT_S = 4.0, 8.5
 """After so many seconds without a byte we ask whether the other side is there; after so many more or less it is not. Its
 kernel may acknowledge what we send for as long as the machine runs."""
 LARGEST_MESSAGE = 4 * 1024 * 1024

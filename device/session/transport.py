@@ -31,6 +31,7 @@ minutes of speech would wait there, late for a conversation that has gone on."""
 _BYTES_ACKED = 120
 """Where tcpi_bytes_acked is in struct tcp_info (linux/tcp.h, from Linux 4.1 on)."""
 
+_MOST_HOSTS = 8
 _dead_families: dict[str, int] = {}
 """The kind of address that did not answer, by host: an IPv6 that leads nowhere costs time once, not in every session."""
 
@@ -164,10 +165,11 @@ def open_transport(url: str, told: Told) -> Transport:
     addresses = socket.getaddrinfo(host, parts.port or (443 if secure else 80), type=socket.SOCK_STREAM)
     named = time.monotonic()
     told("name", named - began)
-    dead = _dead_families.get(host)
-    tcp = _first_to_answer(sorted(addresses, key=lambda address: address[0] == dead))
+    addresses.sort(key=lambda address: address[0] == _dead_families.get(host))
+    tcp = _first_to_answer(addresses)
     if tcp.family != addresses[0][0]:
-        _dead_families.clear()  # one agent is talked to, at one or two hosts
+        if len(_dead_families) >= _MOST_HOSTS:
+            _dead_families.clear()
         _dead_families[host] = addresses[0][0]
     try:
         connected = time.monotonic()

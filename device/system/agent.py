@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from device.checks import public_url
 from device.config import Config
-from device.errors import EarshotError, NetworkError
+from device.errors import EarshotError, NetworkError, SessionError
 from device.events import AgentErred, SessionReady
 from device.session import http
 from device.session.connect import connect
 from device.session.credentials import Key
-from device.session.protocol import Ended, MalformedError, Protocol, Send
+from device.session.protocol import Ended, MalformedError, Protocol, Send, early_verdict
 from device.session.protocols import PROTOCOLS
 from device.session.socket import Closed, Socket
 
@@ -45,7 +45,11 @@ def steps(config: Config, key: Key) -> Iterator[str]:
         yield f"the service is there ({_ms(time.monotonic() - began)})"
     taken: list[str] = []
     try:
-        connection = connect(protocol, lambda step, seconds: taken.append(f"{_STEPS[step]} ({_ms(seconds)})"))
+        connection = connect(
+            protocol,
+            lambda step, seconds: taken.append(f"{_STEPS[step]} ({_ms(seconds)})"),
+            lambda step, seconds: taken.append(f"for the token: {_STEPS[step]} ({_ms(seconds)})"),
+        )
     except EarshotError:
         yield from taken
         raise
@@ -63,7 +67,7 @@ def steps(config: Config, key: Key) -> Iterator[str]:
 
 def _listen(protocol: Protocol, connection: Socket) -> None:
     """Until the agent is ready."""
-    until, said = time.monotonic() + READY_S, ""
+    until, erred = time.monotonic() + READY_S, None
     while time.monotonic() < until:
         for fact in _facts(protocol, connection):
             match fact:
@@ -71,10 +75,11 @@ def _listen(protocol: Protocol, connection: Socket) -> None:
                     return
                 case Send(message):
                     connection.send(message)
-                case AgentErred(_, code, message):
-                    said = f" It said: {message} ({code})"
-                case Ended(reason):
-                    raise EarshotError(f"The agent ended the session before it was ready ({reason}).{said}")
+                case AgentErred():
+                    erred = fact
+                case Ended() | SessionError():
+                    raise early_verdict(fact, erred)
+    said = f" It said: {erred.message} ({erred.code})" if erred else ""
     raise NetworkError("timeout", f"The agent answers, but was not ready within {READY_S:g} s.{said}")
 
 
@@ -83,15 +88,10 @@ def _facts(protocol: Protocol, connection: Socket) -> Iterator[object]:
     try:
         message = connection.receive()
     except Closed as close:
-        verdict = protocol.closed(close.code)
-        if isinstance(verdict, Ended):
-            yield verdict
-            return
-        raise verdict from None
-    try:
-        yield from protocol.receive(message) if message is not None else ()
-    except MalformedError:
+        yield protocol.closed(close.code)
         return
+    with contextlib.suppress(MalformedError):
+        yield from protocol.receive(message) if message is not None else ()
 
 
 def _farewell(protocol: Protocol, connection: Socket) -> None:
@@ -101,7 +101,7 @@ def _farewell(protocol: Protocol, connection: Socket) -> None:
         connection.send(message)
     with contextlib.suppress(EarshotError):
         while messages and time.monotonic() < until:
-            if any(isinstance(fact, Ended) for fact in _facts(protocol, connection)):
+            if any(isinstance(fact, Ended | SessionError) for fact in _facts(protocol, connection)):
                 return
 
 

@@ -20,6 +20,8 @@ from device.agent.speaking import synthesise
 from device.agent.stories import STORIES
 from tests.agent.conftest import Agent, Client
 
+pytestmark = pytest.mark.slow
+
 VOICES = ["flite slt", "flite rms", "flite awb", "espeak-ng en-us"]
 MORE_VOICES = [*VOICES, "flite kal16", "espeak-ng en-gb", "espeak-ng en-us+f3"]
 ESSENTIAL = [

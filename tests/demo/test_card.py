@@ -50,6 +50,8 @@ else:
         print("lost", flush=True)
 """
 
+pytestmark = pytest.mark.slow
+
 
 def pyaudio(card: VirtualCard, what: str, path: Path) -> "subprocess.Popen[str]":
     command = [sys.executable, "-c", PYAUDIO, what, str(path)]

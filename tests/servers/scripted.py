@@ -46,7 +46,7 @@ class ScriptedServer:
     A subclass with levers of its own takes and passes on `**listening`.
     """
 
-    FINAL = frozenset({401, 402, 403, 404})
+    FINAL = frozenset({400, 401, 402, 403, 404, 405, 410, 413, 422, 426})
     """To override: HTTP statuses that are a refusal for good."""
     visit_class: type[Visit] = Visit
 

@@ -104,7 +104,7 @@ def test_the_handoff_needs_the_key_in_its_header(server):
 def test_the_handoff_fails_as_told(server, status):
     server.post_status = status
     assert post(server, HANDOFF, Authorization=f"Bearer {KEY}")[0] == status
-    assert bool(server.final) is (status in (402, 404))
+    assert bool(server.final) is (status in (402, 404, 413))
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,7 @@ def test_a_connection_that_breaks_is_followed_by_one_with_a_token_of_its_own(ser
     assert len(server.posts) >= 4 and server.violations == []
 
 
+@pytest.mark.slow
 def test_silence_all_the_time_is_no_reply_and_tells_replies_apart(server, bench):
     silence = bytes(640)
 

@@ -20,14 +20,14 @@ class WorkBuddyServer(TokenServer):
     def __init__(self, **listening: Any) -> None:
         super().__init__(**listening)
         self.says = "connected", "agent_ready"
-        self.heartbeat_status = HTTPStatus.OK
+        self.heartbeat = HTTPStatus.OK, {"status": "ok"}
 
     def post(self, request: Post) -> tuple[int, object]:
         if request.path != HEARTBEAT:
             return super().post(request)
         if self.key not in (None, self.key_of(request)):
             return 401, self.wrong_key()
-        return self.heartbeat_status, {"status": "ok"}
+        return self.heartbeat
 
     def key_of(self, request: Post) -> str | None:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")

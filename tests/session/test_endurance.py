@@ -27,6 +27,7 @@ def test_thirty_sessions_in_a_row_leave_nothing_behind(way):
     assert missed(sessions(way, 30)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_two_thousand_hostile_messages_let_no_exception_escape_and_leave_nothing_behind(protocol):
     assert missed(hostile(protocol, 2000)) == []

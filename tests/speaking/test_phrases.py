@@ -111,6 +111,7 @@ def test_the_sound_is_what_the_script_makes_of_the_text(name, made):
     assert np.corrcoef(envelope(fresh)[:length], envelope(sound)[:length])[0, 1] > 0.9
 
 
+@pytest.mark.slow
 def test_no_phrase_wakes_the_speaker_that_says_it():
     for name in phrases.TEXTS:
         assert not list(detections(phrases.FOLDER / f"{name}.wav", Wake())), name
@@ -190,6 +191,7 @@ def test_no_damage_to_a_file_raises(folder, data):
     assert len(sound) == pytest.approx(phrases.length_s("no_network") * 24_000, abs=1)
 
 
+@pytest.mark.slow
 def test_the_script_makes_the_same_again(tmp_path):
     first = [path.read_bytes() for path in workshop.make(tmp_path / "first", tmp_path / "cache")]
     shutil.rmtree(tmp_path / "cache")

@@ -113,10 +113,7 @@ class Atoms(Protocol):
     def receive(self, message: str | bytes) -> Iterator[Fact]:
         """See `Protocol`."""
         fields = parsed(message)
-        kind = kind_of(fields)
-        if kind not in ("error", "session.closed"):
-            self._error = None  # it has changed nothing
-        match kind:
+        match kind_of(fields):
             case "session.created" if not self._created:
                 self._tune(fields)
                 self._created = True
@@ -128,6 +125,7 @@ class Atoms(Protocol):
             case "output_audio.delta":
                 yield Audio(pcm_of(fields.get("audio")), self._turn)
             case "agent_start_talking":
+                self._error = None  # it has changed nothing
                 self._next_turn()
             case "interruption":
                 yield Interrupted()
