@@ -96,7 +96,7 @@ def _port(text: str) -> int:
 
 
 def _settings(options: argparse.Namespace) -> tuple[config.Config, Key]:
-    """The settings and the key, with every mistake in both reported at once."""
+    """The settings and the key; all mistakes of the file are reported at once, then all in what the agent needs."""
     from device.session.protocols import PROTOCOLS
 
     settings = config.load(options.config)

@@ -42,10 +42,10 @@ from device.panel.gpio import NoGpio
 from device.panel.lights import Lights, open_lights
 from device.panel.look import look
 from device.record import record
-from device.session import transport
 from device.session.connect import connect
 from device.session.credentials import Key
 from device.session.link import Link
+from device.session.prepare import prepare
 from device.session.protocols import PROTOCOLS, takes_text
 from device.session.session import Connect
 from device.soundcard import SoundCards
@@ -126,8 +126,7 @@ class App:
             self._open_panel()
             for worker in self._workers:
                 worker.start()
-            if self._config.agent.protocol != "local":
-                transport.prepare()
+            prepare(encrypted=self._config.agent.protocol != "local")
             while self._exit_code is None:
                 self._turn(started)
         finally:

@@ -161,8 +161,8 @@ def test_nobody_answers_and_it_says_so_and_goes_on_hearing(card, tmp_path):
         home.hear(WAKE)
         retry = firmware.wait_for("retry", 5)
         assert "127.0.0.1:9" in retry["why"]
-        firmware.wait_for("error", 15, code="nobody_there")
-        firmware.wait_for("phrase", 1, code="nobody_there")
+        firmware.wait_for("phrase", 15, code="nobody_there")
+        firmware.wait_for("error", 1, code="nobody_there")
         firmware.wait_for("light", 1, look="offline")
         home.hear(WAKE)
         firmware.wait_for("wake", 5)

@@ -9,9 +9,8 @@ import pytest
 import device
 from device.config import Agent
 from device.events import SessionReady
-from device.session.protocol import Audio, Protocol, Request
+from device.session.protocol import Audio, Request
 from device.session.protocols import PROTOCOLS
-from device.session.protocols.messages import address
 from device.settings import rule_of
 from device.speaking import phrases
 
@@ -19,8 +18,8 @@ README = (Path(device.__file__).parent.parent / "README.md").read_text()
 
 
 def test_the_example_of_an_agent_is_one():
-    (example,) = re.findall(r"```python\n(class Echo.*?)```", README, re.DOTALL)
-    names = {"Protocol": Protocol, "Request": Request, "Audio": Audio, "SessionReady": SessionReady, "address": address}
+    (example,) = re.findall(r"```python\n(from device.events.*?)```", README, re.DOTALL)
+    names = {}
     exec(example, names)
     echo = names["Echo"](Agent(url="https://echo.example/talk"), None, 7)
 

@@ -219,9 +219,9 @@ def _context(_: tuple[object, ...]) -> ssl.SSLContext:
     return context
 
 
-def prepare() -> None:
-    """Read the certificates before they are needed: the first session is not to wait for that."""
-    threading.Thread(target=lambda: _context(_certificates()), name="link-prepare", daemon=True).start()
+def read_certificates() -> None:
+    """Have them before they are needed: that takes as long as a round trip, on a Pi Zero several."""
+    _context(_certificates())
 
 
 def failure(error: Exception, url: str) -> NetworkError | RefusedError:
