@@ -10,17 +10,13 @@ from device.session import http
 from device.session.http import DeniedError
 from device.session.protocol import MalformedError, Protocol
 from device.session.socket import Socket
-from device.session.transport import CONNECT_S, Told, Transport, failure, open_transport
+from device.session.transport import CONNECT_S, Told, Transport, failure, nobody, open_transport
 
 LONGEST_S = 3 * CONNECT_S
 """For name, TCP and TLS. Only the name's has no limit of its own."""
 
 
-def _nobody(step: str, seconds: float) -> None:
-    """Who is told of steps that nobody asks for."""
-
-
-def connect(protocol: Protocol, told: Told = _nobody, told_for_token: Told = _nobody) -> Socket:
+def connect(protocol: Protocol, told: Told = nobody, told_for_token: Told = nobody) -> Socket:
     """A new connection for `protocol`, with a new credential where it needs one. `told` hears of the steps.
 
     Raises:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from device.checks import public_url
 from device.errors import NetworkError
 from device.session.protocol import Answer, Post
-from device.session.transport import CONNECT_S, Told, failure, open_transport
+from device.session.transport import CONNECT_S, Told, failure, nobody, open_transport
 
 LARGEST_ANSWER = 256 * 1024
 """Bytes. A token has a few thousand."""
@@ -21,7 +21,7 @@ class DeniedError(Exception):
         self.answer = answer
 
 
-def send(post: Post, told: Told) -> bytes:
+def send(post: Post, told: Told = nobody) -> bytes:
     """Send the request; the body of the answer. Redirections are not followed: the key is for this server.
 
     Raises:

@@ -18,7 +18,7 @@ from device.checks import public_url
 from device.errors import NetworkError, RefusedError
 from device.session.http import LARGEST_ANSWER, DeniedError, retry_after
 from device.session.protocol import Answer, Request
-from device.session.transport import CONNECT_S, UNANSWERED_S, Told, Transport, failure, open_transport
+from device.session.transport import CONNECT_S, UNANSWERED_S, Told, Transport, failure, nobody, open_transport
 
 WAIT_S = 1.0
 """Limit of one receive."""
@@ -49,7 +49,7 @@ class Socket:
         DeniedError: the server answers with an HTTP status.
     """
 
-    def __init__(self, request: Request, told: Told = lambda step, seconds: None, tcp: Transport | None = None) -> None:
+    def __init__(self, request: Request, told: Told = nobody, tcp: Transport | None = None) -> None:
         self._fragments: tuple[int, bytearray] | None = None
         self._ws: Any = websocket.WebSocket(skip_utf8_validation=True, enable_multithread=True)
         self._ws.frame_buffer = _BoundedFrames(self._read, True)

@@ -39,6 +39,10 @@ Told = Callable[[str, float], None]
 """Is told how long each step of a connection took: its name, seconds."""
 
 
+def nobody(step: str, seconds: float) -> None:
+    """Who is told of steps that nobody asks for."""
+
+
 class Transport:
     """A TCP or TLS socket as websocket-client and http.client use it, made safe for one thread that reads and one that writes.
 

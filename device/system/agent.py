@@ -37,7 +37,7 @@ def steps(config: Config, key: Key) -> Iterator[str]:
     if health := protocol.health():
         began = time.monotonic()
         try:
-            answer = http.send(health, lambda step, seconds: None)
+            answer = http.send(health)
         except http.DeniedError as denied:
             raise protocol.denied(denied.answer) from None
         if not protocol.healthy(answer):
