@@ -68,11 +68,15 @@ class LostTime:
     """Sees by the clock what the sound card does not tell: time that passed while no sample was captured or played.
 
     PyAudio either closes the stream on an overflow or hides it. But periods come at a fixed pace, so `now` minus their count
-    has a floor that only moves when samples were lost, or, far slower, when the card's clock drifts.
+    has a floor that only moves when samples were lost, or, far slower, when the card's clock drifts. A sound server moves in
+    blocks of its own, and when another program begins or ends, the blocks' edges move against our periods: with 10 ms
+    blocks the floor steps by half a period, up or down, and nothing is lost.
     """
 
     WINDOW = 50
     """Periods over which the floor is taken: late periods in one window do not raise it."""
+    LOST = 0.75
+    """The part of a period by which the floor has risen when a period is lost: well above what a block's edge can do."""
 
     def __init__(self, period_s: float) -> None:
         self._period_s = period_s
@@ -88,4 +92,4 @@ class LostTime:
             return 0
         risen = 0.0 if self._floor is None else self._lowest - self._floor
         self._floor, self._lowest = self._lowest, float("inf")
-        return round(risen / self._period_s) if risen > 0 else 0
+        return max(0, int(risen / self._period_s + 1 - self.LOST))

@@ -76,6 +76,12 @@ def test_jitter_is_no_loss_while_some_period_of_each_second_is_on_time(delays):
     assert sum(lost(times)) == 0
 
 
+@given(st.lists(st.floats(-0.0003, 0.0003), min_size=8, max_size=8), st.lists(st.booleans(), min_size=8, max_size=8))
+def test_a_sound_server_whose_blocks_of_10_ms_move_against_our_periods_loses_nothing(jitters, moved):
+    times = np.array(paced(400)) + np.repeat(jitters, 50) + np.repeat(moved, 50) * FRAME_S / 2
+    assert sum(lost(times)) == 0
+
+
 @pytest.mark.parametrize("ppm", [-200, 200])
 def test_a_clock_that_drifts_is_no_loss(ppm):
     assert sum(lost(10 + np.arange(50_000) * FRAME_S * (1 + ppm / 1e6))) <= 2
