@@ -121,14 +121,19 @@ def do(talk, act):
         assert_error(error)
 
 
+def assert_survives(way, data, most):
+    """Up to `most` acts, in whatever order."""
+    talk = made(CASES[way])
+    for act in data.draw(st.lists(acts(CASES[way].protocol), min_size=1, max_size=most)):
+        do(talk, act)
+        assert_still_works(talk)
+
+
 @each_way_in
 @settings(max_examples=20, deadline=None)
 @given(st.data())
 def test_whatever_happens_in_whatever_order_two_errors_escape_and_every_order_still_works(way, data):
-    talk = made(CASES[way])
-    for act in data.draw(st.lists(acts(CASES[way].protocol), min_size=1, max_size=8)):
-        do(talk, act)
-        assert_still_works(talk)
+    assert_survives(way, data, 8)
 
 
 @pytest.mark.slow
@@ -136,10 +141,7 @@ def test_whatever_happens_in_whatever_order_two_errors_escape_and_every_order_st
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_the_same_at_length(way, data):
-    talk = made(CASES[way])
-    for act in data.draw(st.lists(acts(CASES[way].protocol), min_size=1, max_size=20)):
-        do(talk, act)
-        assert_still_works(talk)
+    assert_survives(way, data, 20)
 
 
 @each_way_in
