@@ -314,6 +314,7 @@ make_venv() {
     step "Installing Earshot itself (5 s)" pip --no-build-isolation --no-index --editable "$here"
     step "Trying what was installed (a few seconds)" in_venv python -c \
         "import device, gpiozero, matplotlib, numpy, onnxruntime, pocketsphinx, pyaudio, samplerate, websocket, websockets"
+    step "Making the wake word network (a second, on a Raspberry Pi 10)" in_venv python -m device.hearing.wake.streaming
     rm -rf "$venv/tmp"
     stamp >"$stamp_file"
 }

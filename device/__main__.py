@@ -7,13 +7,14 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from device import __version__, config
-from device.checks import word_name
-from device.errors import ConfigError, EarshotError, HardwareError
+from device.errors import ConfigError, EarshotError, HardwareError, UsageError
 from device.session.credentials import Key, api_key
 
 
@@ -78,8 +79,17 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--agent", action="store_true", help="only the agent, step by step; no speech is sent")
     command("config", _config, "Print the settings in force, without secrets.")
     command("devices", _devices, "List microphones and speakers by the names that settings take.")
-    added = command("wake", _wake, "Say where recordings hold a wake word.")
-    added.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a WAV file")
+    added = command("wake", _wake, "Say where recordings hold a wake word, or how well the settings hear it.")
+    added.add_argument("files", nargs="*", type=Path, metavar="FILE", help="a WAV file")
+    added.add_argument("--plot", type=_png, metavar="FILE.png", help="draw the score over the waveform, or the table")
+    directories = ("POSITIVE_DIR", "NEGATIVE_DIR")
+    text = "by threshold: of recordings with one wake word each, how many are missed; how often others wake it"
+    added.add_argument("--evaluate", nargs=2, type=Path, metavar=directories, help=text)
+    text = (
+        "from now on the word counts in the voice of who is enrolled only; FILEs are samples, without any you are asked"
+    )
+    added.add_argument("--enrol", metavar="NAME", help=text)
+    added.add_argument("--word", help="to enrol for (default: the first of wake.words)")
     added = command("status", _status, "Tell how the speaker is that runs on this machine.")
     added.add_argument("--json", action="store_true", help="as a line of JSON, for programs")
     added = command("say", _say, "Tell the agent something in writing, as if it had been said in the running session.")
@@ -93,6 +103,12 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port: a whole number from 0 to 65535 is")
     return int(text)
+
+
+def _png(text: str) -> Path:
+    if not text.lower().endswith(".png"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a picture: it has to end in .png")
+    return Path(text)
 
 
 def _settings(options: argparse.Namespace) -> tuple[config.Config, Key]:
@@ -165,16 +181,54 @@ def _devices(options: argparse.Namespace) -> int:
 
 
 def _wake(options: argparse.Namespace) -> int:
-    from device.hearing.wake.files import detections
+    if options.enrol is not None:
+        return _enrol(options)
+    if options.word:
+        raise UsageError("--word belongs to --enrol NAME.")
+    if bool(options.files) == bool(options.evaluate):
+        raise UsageError("wake takes recordings, or --evaluate and two directories of them: see earshot wake --help.")
+    settings = config.load(options.config).wake
+    if options.evaluate:
+        from device.hearing.wake.evaluate import compare
+
+        positive, negative = options.evaluate
+        lines = compare(positive, negative, settings, options.plot or Path("evaluation.png"), _passing)
+    else:
+        from device.hearing.wake.files import search
+
+        lines = search(options.files, settings, options.plot)
+    for line in lines:
+        print(line, flush=True)
+    return 0
+
+
+def _enrol(options: argparse.Namespace) -> int:
+    if options.evaluate or options.plot:
+        raise UsageError("--enrol goes with neither --evaluate nor --plot.")
+    from device.demo.voices import say
+    from device.hearing.wake.enrol import enrol
+    from device.soundcard import SoundCards
 
     settings = config.load(options.config)
-    for path in options.files:
-        heard = list(detections(path, settings.wake))
-        for detection in heard:
-            print(f"{path}: {detection.word} at {detection.audio_t:.2f} s, score {detection.score:.3f}")
-        if not heard:
-            print(f"{path}: no {' or '.join(word_name(word) for word in settings.wake.words)}")
+    source = settings.microphone
+    with tempfile.TemporaryDirectory() as cache, ExitStack() as stack:
+        lines = enrol(
+            options.enrol,
+            options.word,
+            options.files,
+            settings,
+            say=lambda text, voice: say(text, voice, Path(cache)),
+            open_stream=lambda: stack.enter_context(SoundCards()).open_input(source.device, source.channels),
+        )
+        for line in lines:
+            print(line, flush=True)
     return 0
+
+
+def _passing(text: str) -> None:
+    """Show `text` until the next one comes, to a person who waits; an empty one takes it away."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
 def _status(options: argparse.Namespace) -> int:

@@ -50,7 +50,7 @@ from device.session.protocols import PROTOCOLS, takes_text
 from device.session.session import Connect
 from device.soundcard import SoundCards
 from device.speaking.speaker import Speaker
-from device.state import State
+from device.state import RESTING, State
 from device.status import Status
 from device.system.control import Control
 from device.system.notify import Notifier
@@ -88,7 +88,15 @@ class App:
         protocol = PROTOCOLS[config.agent.protocol]
         self._status = Status(config.agent, protocol.url, takes_text(protocol), time.monotonic())
         microphone, speaker = config.microphone, config.speaker
-        self._speaker = Speaker(speaker, self._post, open_stream=lambda: cards.open_output(speaker.device))
+        self._awake = threading.Event()
+        """Set while there is a session: a sound card that rests costs little, but is 80 ms late."""
+        self._speaker = Speaker(
+            speaker,
+            self._post,
+            open_stream=lambda: cards.open_output(speaker.device),
+            awake=self._awake,
+            reference=lambda frame: self._ear.played(frame),
+        )
         self._link = Link(
             lambda session, conversation_id: protocol(config.agent, key.value, session, conversation_id),
             self._speaker.feed,
@@ -101,6 +109,7 @@ class App:
             self._ear.hear,
             self._post,
             open_stream=lambda: cards.open_input(microphone.device, microphone.channels),
+            awake=self._awake,
         )
         self._workers = [
             Worker("speaker", self._speaker.work, self._post),
@@ -204,6 +213,7 @@ class App:
     def _step(self, event: Event, t: float) -> None:
         before = self._state
         self._state, effects = brain.step(before, event, t)
+        (self._awake.clear if self._state.phase in RESTING else self._awake.set)()
         for effect in effects:
             self._carry_out(effect)
         if self._lights is not None:

@@ -36,6 +36,11 @@ def absolute(path: str) -> Iterator[str]:
         yield "must be the absolute path of a file that holds the API key, never the key itself."
 
 
+def directory(path: str) -> Iterator[str]:
+    if not (path.startswith("/") and path.isprintable()):
+        yield "must be the absolute path of a directory."
+
+
 WAYS_IN = ("token", "handoff", "query", "header", "call")
 
 
@@ -112,12 +117,13 @@ def channel_exists(microphone: "Microphone") -> Iterator[str]:
         )
 
 
-def thresholds_have_words(wake: "Wake") -> Iterator[str]:
+def each_has_its_word(wake: "Wake") -> Iterator[str]:
     names = [word_name(word) for word in wake.words]
-    for name in wake.thresholds:
-        if name not in names:
-            listed = did_you_mean(name, names) or f" Those are {', '.join(names)}."
-            yield f"wake.thresholds has {show(name)}, which is not among wake.words.{listed}"
+    for setting in ("thresholds", "patiences"):
+        for name in getattr(wake, setting):
+            if name not in names:
+                listed = did_you_mean(name, names) or f" Those are {', '.join(names)}."
+                yield f"wake.{setting} has {show(name)}, which is not among wake.words.{listed}"
 
 
 def pins_differ(panel: "Panel") -> Iterator[str]:

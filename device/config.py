@@ -21,6 +21,7 @@ DEFAULT_PATH = Path("/etc/earshot/earshot.toml")
 _NOT_BUILT = "is not built in yet."
 _DEVICE = {"about": "ALSA PCM name, or a part of a name that `earshot devices` prints", "check": checks.not_empty}
 _SCORE = {"low": 0.0, "high": 1.0, "above_low": True}
+_PATIENCE = {"low": 1, "high": 10}
 _PIN = {"low": 0, "high": 27}
 
 
@@ -65,9 +66,23 @@ class Wake:
     thresholds: dict[str, float] = field(
         default_factory=dict, metadata={"about": "the same by word (a file: its name without .onnx)", **_SCORE}
     )
+    patience: int = field(
+        default=1, metadata={"about": "steps of 80 ms in a row that must reach the threshold", **_PATIENCE}
+    )
+    patiences: dict[str, int] = field(default_factory=dict, metadata={"about": "the same by word", **_PATIENCE})
     refractory_s: float = field(
         default=2.0, metadata={"about": "seconds before it counts again", "low": 0.0, "high": 30.0}
     )
+    min_level_dbfs: float = field(
+        default=-100.0,
+        metadata={"about": "what is softer does not count: dB below full scale", "low": -100.0, "high": 0.0},
+    )
+    confirm_speech: bool = field(default=False, metadata={"about": "whether the speech detector must agree"})
+    voices: str = field(
+        default="/var/lib/earshot/voices",
+        metadata={"about": "directory of the voices that `earshot wake --enrol` made", "check": checks.directory},
+    )
+    always_on: bool = field(default=False, metadata={"about": "whether the network runs in silence too"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +182,7 @@ SECTIONS: dict[str, type[Any]] = {section.name: section.type for section in data
 # Checks over several settings of a section, made only when each of these settings is good by itself.
 _TOGETHER: dict[str, tuple[set[str], Callable[[Any], Iterator[str]]]] = {
     "microphone": ({"channel", "channels"}, checks.channel_exists),
-    "wake": ({"words", "thresholds"}, checks.thresholds_have_words),
+    "wake": ({"words", "thresholds", "patiences"}, checks.each_has_its_word),
     "panel": ({"button", "lights", "leds", "rgb"}, checks.pins_differ),
 }
 

@@ -41,6 +41,17 @@ class WakeHeard:
 
 
 @dataclass(frozen=True, slots=True)
+class NearMiss:
+    """A sound was like the wake word `word`, but did not count; `why` is score (below its threshold), patience, level, speech,
+    voice (nobody who is enrolled) or playback (we said it ourselves). `audio_t` is that of its highest score."""
+
+    word: str
+    score: float
+    audio_t: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class SpeechStarted:
     """Somebody began to speak during a session."""
 
@@ -260,6 +271,7 @@ class DeadlinePassed:
 
 Event = (
     WakeHeard
+    | NearMiss
     | SpeechStarted
     | SpeechEnded
     | ButtonPressed

@@ -43,6 +43,8 @@ def _of_event(event: Event, config: Config, before: State) -> Iterator[Line]:
     match event:
         case e.WakeHeard(word, score, audio_t):
             yield "wake", {"word": word, "score": round(score, 3), "audio_t": round(audio_t, 6)}
+        case e.NearMiss(word, score, audio_t, why):
+            yield "near_miss", {"word": word, "score": round(score, 3), "audio_t": round(audio_t, 6), "why": why}
         case e.ButtonPressed():
             yield "button", {"kind": "press"}
         case e.ButtonHeld():

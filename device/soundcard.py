@@ -40,21 +40,21 @@ class Stream:
         self.period = rate // PERIODS_A_SECOND
         self.latency_s = latency_s
 
-    def read(self) -> bytes:
-        """Wait for one period and return it: `period * channels * 2` bytes.
+    def read(self, periods: int = 1) -> bytes:
+        """Wait for so many periods and return them, `period * channels * 2` bytes each.
 
         Raises:
             HardwareError: the device is gone.
         """
         try:
             # With exception_on_overflow PyAudio closes the stream before it raises; `audio.LostTime` sees overflows.
-            pcm: bytes = self._stream.read(self.period, exception_on_overflow=False)
+            pcm: bytes = self._stream.read(periods * self.period, exception_on_overflow=False)
         except OSError as error:
             raise HardwareError(f"The microphone {self.name!r} is gone ({error}). Is it still plugged in?") from error
         return pcm
 
     def write(self, pcm: bytes) -> None:
-        """Hand over samples, waiting until there is room: a period at the most.
+        """Hand over samples, waiting until there is room for all: at the most for as long as they sound.
 
         Raises:
             HardwareError: the device is gone.

@@ -13,6 +13,7 @@ _LONGEST = 500
 """Characters of an agent's words: a line of the control socket is limited."""
 _COUNTED = {
     "wake": "wakes",
+    "near_miss": "near_misses",
     "session_ready": "connections",
     "reply_started": "replies",
     "interrupted": "interruptions",

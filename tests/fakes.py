@@ -68,6 +68,8 @@ class FakeOutput:
         self._waits = False
         self._unplugged = False
         self._changed = threading.Condition()
+        self.writes = Recorder()
+        """How many samples each write offered."""
         self.room_at_once = True
         """What `has_room` says. Without room the speaker waits for orders a little longer."""
 
@@ -75,6 +77,12 @@ class FakeOutput:
         return self.room_at_once
 
     def write(self, pcm):
+        self.writes(len(pcm) // 2 // self.channels)
+        size = self.period * self.channels * 2
+        for start in range(0, len(pcm), size):
+            self._write(pcm[start : start + size])
+
+    def _write(self, pcm):
         with self._changed:
             while self._room < len(pcm) and not self._unplugged:
                 self._waits = True
@@ -121,8 +129,14 @@ class FakeInput:
         self.period = rate // 50
         self.closed = threading.Event()
         self._captured = queue.SimpleQueue()
+        self.reads = Recorder()
+        """How many periods each read asked for."""
 
-    def read(self):
+    def read(self, periods=1):
+        self.reads(periods)
+        return b"".join(self._period() for _ in range(periods))
+
+    def _period(self):
         pcm = self._captured.get(timeout=LIMIT_S)
         if pcm is None:
             raise HardwareError("The microphone 'fake microphone' is gone.")

@@ -10,7 +10,15 @@ from device import app as module
 from device.app import App
 from device.config import Config
 from device.eventlog import EventLog
-from device.events import ButtonHeld, WorkerDied
+from device.events import (
+    ButtonHeld,
+    ConnectionLost,
+    SessionEnded,
+    SessionReady,
+    SessionRefused,
+    WakeHeard,
+    WorkerDied,
+)
 from device.panel.look import Look
 from device.session.credentials import Key
 
@@ -121,3 +129,30 @@ def test_after_a_process_was_stopped_its_parts_have_time_to_come_to_themselves(a
     alive(app, clock.now)
     app._watch(0.0)
     assert app._exit_code is None
+
+
+def test_microphone_and_speaker_are_awake_before_the_session_is_asked_for_and_until_it_is_over(app, clock, monkeypatch):
+    asked = []
+    monkeypatch.setattr(app._link, "start", lambda *session: asked.append(app._awake.is_set()))
+    assert not app._awake.is_set()
+    app._step(WakeHeard("hey_jarvis", 0.9, clock.now), clock.now)
+    assert asked == [True]
+    app._step(SessionReady(1), clock.now)
+    assert app._awake.is_set()
+    app._step(SessionEnded(1, "agent"), clock.now)
+    assert not app._awake.is_set()
+
+
+@pytest.mark.parametrize("ending", [SessionRefused(1, "no_credit", "No."), ConnectionLost(1, 60.0, "timeout", "Late.")])
+def test_a_session_that_never_came_leaves_nothing_awake(app, clock, monkeypatch, ending):
+    monkeypatch.setattr(app._link, "start", lambda *session: None)
+    app._step(WakeHeard("hey_jarvis", 0.9, clock.now), clock.now)
+    app._step(ending, clock.now)
+    assert not app._awake.is_set()
+
+
+def test_the_ear_is_told_what_is_played(app, monkeypatch):
+    frames = []
+    monkeypatch.setattr(app._ear, "played", frames.append)
+    app._speaker._reference("frame")
+    assert frames == ["frame"]

@@ -30,6 +30,7 @@ from device.events import (
     Exit,
     FirstAudioSent,
     InterruptAgent,
+    NearMiss,
     OpenEar,
     OpenMicrophone,
     PlaybackStarted,
@@ -85,6 +86,7 @@ SITUATIONS = {
 }
 EVENTS = (
     WakeHeard("hey_jarvis", 0.9, NOW - 0.01),
+    NearMiss("hey_jarvis", 0.4, NOW - 0.01, "score"),
     SpeechStarted(),
     SpeechEnded(),
     ButtonPressed(),

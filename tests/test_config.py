@@ -144,6 +144,14 @@ def test_a_section_must_be_a_section(text):
         ("wake.threshold", "nan", "a number above 0 to 1"),
         ("wake.threshold", "1979-05-27", "a number above 0 to 1"),
         ("wake.refractory_s", "31", "a number from 0 to 30"),
+        ("wake.patience", "0", "a whole number from 1 to 10"),
+        ("wake.patience", "1.5", "a whole number from 1 to 10"),
+        ("wake.patiences", "2", "a table, each a whole number from 1 to 10"),
+        ("wake.min_level_dbfs", "1", "a number from -100 to 0"),
+        ("wake.min_level_dbfs", "-inf", "a number from -100 to 0"),
+        ("wake.confirm_speech", "'yes'", "true or false"),
+        ("wake.always_on", "1", "true or false"),
+        ("wake.voices", "true", "text"),
         ("wake.words", "'alexa'", "a list, each text"),
         ("conversation.idle_s", "inf", "a number from 1 to 600"),
         ("conversation.idle_s", "1e999", "a number from 1 to 600"),
@@ -242,6 +250,20 @@ def test_two_files_of_one_name_cannot_be_told_apart(tmp_path):
 def test_thresholds_are_limited_and_for_words_in_use():
     assert "wake.thresholds.hey_jarvis is 2" in problem("[wake.thresholds]\nhey_jarvis = 2\n")
     assert "not among wake.words" in problem("[wake.thresholds]\nalexa = 0.5\n")
+
+
+def test_patiences_are_limited_and_for_words_in_use():
+    assert parse(b"[wake.patiences]\nhey_jarvis = 3\n").wake.patiences == {"hey_jarvis": 3}
+    assert "wake.patiences.hey_jarvis is 11" in problem("[wake.patiences]\nhey_jarvis = 11\n")
+    assert problem("[wake.patiences]\nhey_jarvs = 3\n") == (
+        'wake.patiences has "hey_jarvs", which is not among wake.words. Did you mean hey_jarvis?'
+    )
+
+
+@pytest.mark.parametrize("path", ["", "voices", "./voices", "/voi\\nces"])
+def test_the_directory_of_the_voices_does_not_depend_on_where_it_is_started(path):
+    assert "wake.voices must be the absolute path of a directory" in problem(f'[wake]\nvoices = "{path}"\n')
+    assert parse(b"[wake]\nvoices = '/nowhere/yet'\n").wake.voices == "/nowhere/yet"
 
 
 # --- Addresses and secrets ------------------------------------------------------------------------------------------

@@ -71,7 +71,8 @@ def test_the_version_is_told(earshot):
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["rnu"], ["run", "--evnts"], ["wake"], ["config", "x"], ["agent", "--port", "x"]]
+    "arguments",
+    [[], ["rnu"], ["run", "--evnts"], ["wake", "x.wav", "--plot", "x.jpg"], ["config", "x"], ["agent", "--port", "x"]],
 )
 def test_a_wrong_command_line_is_exit_code_2(earshot, arguments):
     done = earshot(*arguments, code=2)
@@ -183,6 +184,34 @@ def test_wake_finds_the_word_in_recordings_and_says_where_there_is_none(earshot,
     found = re.fullmatch(r"(.+): hey_jarvis at (\d\.\d\d) s, score (0\.\d{3})", first)
     assert found[1] == str(spoken) and 1 < float(found[2]) < 2.5 and float(found[3]) >= 0.5
     assert second == f"{silent}: no hey_jarvis"
+
+
+def test_wake_draws_a_recording(earshot, tmp_path):
+    spoken = write_wav(tmp_path / "spoken.wav", silence(1))
+    earshot("wake", spoken, "--plot", "x.png")
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_wake_evaluates_the_settings_on_two_directories_of_recordings(earshot, settings, tmp_path):
+    import numpy as np
+
+    for name, sound in [("positive", np.concatenate([silence(1), said("hey jarvis")])), ("negative", silence(2))]:
+        (tmp_path / name).mkdir()
+        write_wav(tmp_path / name / "x.wav", sound)
+    path = settings("[wake]\nthreshold = 0.625\n")
+    done = earshot("wake", "--evaluate", "positive", "negative", "--config", path)
+    assert "threshold = 0.625" in done.stdout and done.stderr == ""
+    assert re.search(r"\n0\.05 +0 +0\.0 +0 +0 +0\.0 +0\n", done.stdout)
+    assert re.search(r"\nin force +0 +0\.0 +0 +0 +0\.0 +0\n", done.stdout)
+    assert (tmp_path / "evaluation.png").read_bytes().startswith(b"\x89PNG")
+    done = earshot("wake", "--evaluate", "positive", "nowhere", code=2)
+    assert done.stderr == "earshot: nothing was evaluated:\n  - nowhere is no directory.\n" and done.stdout == ""
+
+
+@pytest.mark.parametrize("arguments", [[], ["x.wav", "--evaluate", "a", "b"], ["a.wav", "b.wav", "--plot", "x.png"]])
+def test_wake_without_sense_is_exit_code_2(earshot, arguments):
+    done = earshot("wake", *arguments, code=2)
+    assert re.match(r"earshot: (wake takes recordings|--plot draws one recording)", done.stderr) and done.stdout == ""
 
 
 def test_wake_refuses_what_is_no_recording_with_exit_code_2(earshot, tmp_path):

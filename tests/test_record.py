@@ -16,11 +16,15 @@ NAMES = {
     "started", "ready", "state", "light", "wake", "button", "session_started", "session_ready", "first_audio_sent",
     "speech_started", "speech_ended", "reply_started", "playback_started", "playback_stopped", "tool_call", "transcript",
     "citation", "interrupted", "retry", "error", "session_ended", "dropped", "stopped", "chime", "volume", "timer",
-    "connected", "phrase",
+    "connected", "phrase", "near_miss",
 }  # fmt: skip
 
 LINES = {
     e.WakeHeard("alexa", 0.91239, 12.3456789): ("wake", {"word": "alexa", "score": 0.912, "audio_t": 12.345679}),
+    e.NearMiss("alexa", 0.41239, 12.3456789, "score"): (
+        "near_miss",
+        {"word": "alexa", "score": 0.412, "audio_t": 12.345679, "why": "score"},
+    ),
     e.SpeechStarted(): ("speech_started", {}),
     e.SpeechEnded(): ("speech_ended", {}),
     e.ButtonPressed(): ("button", {"kind": "press"}),

@@ -217,6 +217,10 @@ def test_a_read_is_a_period(stream):
     assert len(stream.read()) == 960 * 2 * 2
 
 
+def test_several_periods_are_read_at_once(stream):
+    assert len(stream.read(4)) == 4 * 960 * 2 * 2
+
+
 def test_a_write_may_be_a_part_of_a_period(stream, line):
     for count in (960, 240, 720):
         stream.write(np.zeros((count, 2), np.int16).tobytes())

@@ -31,12 +31,13 @@ def test_it_says_what_goes_on_and_since_when():
 
 def test_it_counts():
     kept = status()
-    for name in ("wake", "wake", "retry", "speech_started"):
+    for name in ("wake", "wake", "near_miss", "retry", "speech_started"):
         kept.note(101.0, name, {})
     kept.note(102.0, "dropped", {"where": "link", "frames": 3})
     kept.note(102.0, "dropped", {"where": "link", "frames": 4})
     counters = told(kept, State(session=2))["counters"]
-    assert counters["wakes"] == 2 and counters["retries"] == 1 and counters["sessions"] == 2 and counters["errors"] == 0
+    assert counters["wakes"] == 2 and counters["near_misses"] == 1 and counters["retries"] == 1
+    assert counters["sessions"] == 2 and counters["errors"] == 0
     assert counters["dropped"] == {"link": 7}
 
 

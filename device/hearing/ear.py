@@ -8,12 +8,12 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from device.audio import FRAME_S, SILENT_FRAME, Frame
 from device.drops import Drops
-from device.events import CloseEar, Event, OpenEar, SpeechEnded, SpeechStarted, WakeHeard
+from device.events import CloseEar, Event, NearMiss, OpenEar, SpeechEnded, SpeechStarted, WakeHeard
 
 RING_S = 2.0
 _RING_FRAMES = round(RING_S / FRAME_S)
@@ -35,7 +35,9 @@ class _Unmask(NamedTuple):
 class WakeWords(Protocol):
     """See `wake.detector.WakeDetector`."""
 
-    def hear(self, frame: Frame) -> WakeHeard | None: ...
+    def hear(self, frame: Frame, *, may_rest: bool) -> Sequence[WakeHeard | NearMiss]: ...
+
+    def played(self, frame: Frame) -> None: ...
 
 
 class Speech(Protocol):
@@ -59,6 +61,8 @@ class Ear:
         self._inbox: queue.SimpleQueue[Frame | OpenEar | CloseEar | _Mask | _Unmask] = queue.SimpleQueue()
         self._ring: deque[Frame] = deque(maxlen=_RING_FRAMES)
         self._masks: deque[_Mask] = deque(maxlen=8)
+        self._reference: deque[Frame] = deque(maxlen=_RING_FRAMES)
+        """What is played, as it will be heard, on its way to the detector; while the microphone is muted it stays here."""
         self._session: int | None = None
         """To whom frames are forwarded; None while the ear is closed."""
         self._drops = Drops("ear", post)
@@ -68,6 +72,10 @@ class Ear:
     def hear(self, frame: Frame) -> None:
         """Take in a frame. Called on the microphone's thread; never blocks."""
         self._drops.put(self._inbox, frame, _RING_FRAMES)
+
+    def played(self, frame: Frame) -> None:
+        """Take in a frame of the reference signal. Called on the speaker's thread; never blocks."""
+        self._reference.append(frame)
 
     def order(self, order: OpenEar | CloseEar) -> None:
         """Begin or end forwarding."""
@@ -114,7 +122,10 @@ class Ear:
             self._forward(self._session, frame)  # before the networks run: they take longer than the frame may wait
             if (change := self._speech.hear(frame)) is not None:
                 self._post(change)
-        if (heard := self._wake.hear(frame)) is not None:
+        while self._reference:
+            self._wake.played(self._reference.popleft())
+        # What it made up for after a rest would hold up frames that somebody waits for.
+        for heard in self._wake.hear(frame, may_rest=self._session is None):
             self._post(heard)
         self.heard_at = time.monotonic()
 

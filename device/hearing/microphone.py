@@ -17,6 +17,9 @@ from device.soundcard import Stream
 
 log = logging.getLogger(__name__)
 
+RESTING_FRAMES = 4
+"""While nobody is listening, so many are taken at a time, 80 ms: a step of the wake word engine, which needs no less."""
+
 
 class Converter:
     """Interleaved int16 at a device's rate and channels in, mono frames of 320 samples at 16 kHz out."""
@@ -45,7 +48,10 @@ class Converter:
 
 
 class Microphone:
-    """Gives every frame to `hear`, on its own thread. `open_stream` opens the input (see `SoundCards.open_input`)."""
+    """Gives every frame to `hear`, on its own thread: each as it comes while `awake` is set, else by `RESTING_FRAMES`.
+
+    `open_stream` opens the input (see `SoundCards.open_input`).
+    """
 
     def __init__(
         self,
@@ -54,13 +60,17 @@ class Microphone:
         post: Callable[[Dropped], None],
         *,
         open_stream: Callable[[], Stream],
+        awake: threading.Event,
     ) -> None:
         self._settings = settings
         self._hear = hear
         self._post = post
         self._open_stream = open_stream
+        self._awake = awake
         self._wanted = threading.Event()
         self._wanted.set()
+        self._step = 0
+        """How many frames of the present step were given."""
         self._heard_at: float | None = None
         """When the last frame came (seconds, CLOCK_MONOTONIC), or may begin to come again; None before the first."""
 
@@ -75,7 +85,7 @@ class Microphone:
         self._wanted.set()
 
     def close(self) -> None:
-        """Mute: give the device back. Returns at once; at most one more period is read, and thrown away."""
+        """Mute: give the device back. Returns at once; at most four more periods are read, and thrown away."""
         self._wanted.clear()
 
     def work(self, stopping: threading.Event) -> None:
@@ -95,13 +105,17 @@ class Microphone:
         lost = LostTime(FRAME_S)
         try:
             while not stopping.is_set():
-                pcm = stream.read()
+                # Up to the end of the engine's step: taken at its middle, half of it would wait for the next.
+                count = 1 if self._awake.is_set() else RESTING_FRAMES - self._step
+                pcm = stream.read(count)
                 if not self._wanted.is_set():
                     return
                 self._heard_at = now = time.monotonic()
-                for frame in converter.frames(pcm):
-                    self._hear(Frame(frame, now))
-                if frames := lost.tick(now):
-                    self._post(Dropped("microphone", frames))
+                frames = converter.frames(pcm)
+                self._step = (self._step + len(frames)) % RESTING_FRAMES
+                for later, frame in zip(range(len(frames) - 1, -1, -1), frames, strict=True):
+                    self._hear(Frame(frame, now - later * FRAME_S))
+                if periods := sum(lost.tick(now) for _ in range(count)):
+                    self._post(Dropped("microphone", periods))
         finally:
             stream.close()

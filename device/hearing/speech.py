@@ -28,7 +28,7 @@ class SpeechDetector:
     def __init__(self, probability: Callable[[np.ndarray], float] | None = None) -> None:
         self._silero = None
         if probability is None:
-            probability = self._silero = _Silero()
+            probability = self._silero = Silero()
         self._probability = probability
         self._chunks = Chunks(CHUNK_SAMPLES)
         self.reset(speaking=False)
@@ -60,7 +60,7 @@ class SpeechDetector:
         return SpeechStarted() if self._speaking else SpeechEnded()
 
 
-class _Silero:
+class Silero:
     """The network and its memory (two float32 arrays of shape (2, 1, 64))."""
 
     def __init__(self) -> None:

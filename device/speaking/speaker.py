@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from device.audio import FRAME_S, LostTime, to_int16
+from device.audio import FRAME_S, Frame, LostTime, to_int16
 from device.config import Speaker as Settings
 from device.drops import Drops
 from device.events import (
@@ -27,19 +27,23 @@ from device.events import (
     StopChime,
     StopPlayback,
 )
-from device.soundcard import PERIODS_A_SECOND, Stream
+from device.soundcard import Stream
 from device.speaking import chimes, phrases
-from device.speaking.jitter import JitterBuffer
+from device.speaking.jitter import JitterBuffer, Phase
+from device.speaking.own import FADE_PART, OwnSounds, fade_out
+from device.speaking.reference import Reference
 from device.speaking.voice import Voice
 
 log = logging.getLogger(__name__)
 
 Order = StopPlayback | PlayChime | SayReason | StopChime | SetVolume
 
-FADE_PART = 4
-"""What is cut off fades over this part of a period, 5 ms: a step in the wave is a click."""
 MARGIN_S = 0.003
 """A period is handed over this long before the card has room for it. The card holds two: 20 ms more are in hand."""
+RESTING_PERIODS = 4
+"""So many are written at a time while nothing sounds and nobody is about to be answered: an order may come 80 ms late."""
+REST_AFTER = 50
+"""Periods of silence before that. A card that starts takes more at once than it holds, which `LostTime` must not go by."""
 ROOM_S = 0.15
 """How long a chime may go on sounding in the room."""
 _INBOX = 4096
@@ -57,11 +61,28 @@ class _Words(NamedTuple):
 
 
 class Speaker:
-    """Plays what it is fed. `open_stream` opens the output (see `SoundCards.open_output`)."""
+    """Plays what it is fed, at once while `awake` is set. `open_stream` opens the output (see `SoundCards.open_output`).
 
-    def __init__(self, settings: Settings, post: Callable[[Event], None], *, open_stream: Callable[[], Stream]) -> None:
+    `reference` is called on the thread that plays with all that sounds, as it sounds; see `reference.Reference`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        post: Callable[[Event], None],
+        *,
+        open_stream: Callable[[], Stream],
+        awake: threading.Event,
+        reference: Callable[[Frame], None],
+    ) -> None:
         self._post = post
         self._open_stream = open_stream
+        self._awake = awake
+        self._resting = False
+        """Silence was written `RESTING_PERIODS` at a time, last."""
+        self._quiet = 0
+        """For how many periods nothing sounded, up to `REST_AFTER`."""
+        self._reference = reference
         self._inbox: queue.SimpleQueue[_Chunk | _Words | Order] = queue.SimpleQueue()
         self._buffer = JitterBuffer(settings.jitter_ms / 1000)
         self._chimes_on = settings.chimes
@@ -75,8 +96,6 @@ class Speaker:
         """Gaps of the jitter buffer that were reported."""
         self._played_s = 0.0
         """How much of the present reply was given to the card with the last period."""
-        self._chime = self._words = np.zeros(0, np.float32)
-        """What is still to be heard of our own sounds."""
         self._chime_until = 0.0
         """When the last chime that was ordered is over (seconds, CLOCK_MONOTONIC)."""
         self._rate = 0
@@ -110,7 +129,7 @@ class Speaker:
     @property
     def fading_s(self) -> float:
         """For how long from now the microphone may hear what has just been broken off."""
-        return (self.latency_s or 0.0) + 2 * FRAME_S + ROOM_S
+        return (self.latency_s or 0.0) + (RESTING_PERIODS + 1 if self._resting else 2) * FRAME_S + ROOM_S
 
     def masking_s(self, order: PlayChime | SayReason) -> float:
         """For how long the microphone may hear what `order` begins, if it is given now."""
@@ -130,31 +149,39 @@ class Speaker:
         stream = self._open_stream()
         log.info("= speaker %r at %d Hz, %d channels", stream.name, stream.rate, stream.channels)
         self.latency_s, self._rate = stream.latency_s, stream.rate
-        voice = Voice(self._buffer, stream.rate)
+        voice, own = Voice(self._buffer, stream.rate), OwnSounds(stream.period)
+        reference = Reference(stream.rate, stream.latency_s, self._reference)
         silence = bytes(stream.period * stream.channels * 2)
         lost = LostTime(FRAME_S)
         try:
             while not stopping.is_set():
-                self._take_orders(stream)
-                samples = self._next_period(voice, stream.period)
-                self._write(stream, silence if samples is None else _interleave(samples, stream.channels))
+                self._take_orders(stream, own)
+                samples = self._next_period(voice, own, stream.period)
+                self._resting = self._may_rest(samples)
+                count = RESTING_PERIODS if self._resting else 1
+                self._write(stream, silence * count if samples is None else _interleave(samples, stream.channels))
                 self.played_at = now = time.monotonic()
-                if frames := lost.tick(now):
+                reference.written(samples, now)
+                if frames := sum(lost.tick(now) for _ in range(count)):
                     self._post(Dropped("speaker", frames))
         finally:
             stream.close()
 
-    def _take_orders(self, stream: Stream) -> None:
+    def _take_orders(self, stream: Stream, own: OwnSounds) -> None:
         """Take what comes until the card has room for a period: what is decided late can be changed until then."""
-        until = time.monotonic() + (0.0 if stream.has_room() else FRAME_S - MARGIN_S)
+        until = time.monotonic() + (0.0 if self._resting or stream.has_room() else FRAME_S - MARGIN_S)
         while True:
             wait = until - time.monotonic()
             try:
-                self._take(self._inbox.get(block=wait > 0, timeout=max(0.0, wait)), stream.rate)
+                self._take(self._inbox.get(block=wait > 0, timeout=max(0.0, wait)), own)
             except queue.Empty:
                 return
 
-    def _take(self, item: _Chunk | _Words | Order, rate: int) -> None:
+    def _may_rest(self, samples: np.ndarray | None) -> bool:
+        self._quiet = min(self._quiet + 1, REST_AFTER) if samples is None else 0
+        return self._quiet == REST_AFTER and self._buffer.phase is Phase.EMPTY and not self._awake.is_set()
+
+    def _take(self, item: _Chunk | _Words | Order, own: OwnSounds) -> None:
         match item:
             case _Chunk(reply, pcm, sound_rate) if reply > self._stopped:
                 if dropped := self._buffer.push(reply, pcm, sound_rate):
@@ -163,21 +190,15 @@ class Speaker:
                 self._stopped = max(self._stopped, reply)
                 self._stop = item
             case PlayChime(chime) if self._sounds(chime):
-                self._chime = chimes.render(chime, rate)
+                own.chime(chimes.render(chime, self._rate))
             case _Words(samples):
-                self._say(samples, rate)
+                own.say(samples)
             case SayReason(code):  # from before the card was open: there is nothing yet that this could delay
-                self._say(phrases.render(code, rate), rate)
+                own.say(phrases.render(code, self._rate))
             case StopChime():
-                self._chime, self._words = _cut_off(self._chime, rate), _cut_off(self._words, rate)
+                own.stop()
             case SetVolume(percent):
                 self._target = _gain(percent)
-
-    def _say(self, words: np.ndarray, rate: int) -> None:
-        last = _cut_off(self._words, rate)
-        wait = np.zeros(max(len(self._chime), len(last)), np.float32)
-        wait[: len(last)] = last
-        self._words = np.concatenate((wait, words))
 
     def _write(self, stream: Stream, block: bytes) -> None:
         if self._stop is not None:  # with the fade the reply is over: say so now, not 15 ms later
@@ -188,25 +209,21 @@ class Speaker:
         stream.write(block)
         self._report()
 
-    def _next_period(self, voice: Voice, period: int) -> np.ndarray | None:
-        """The next period as float32, shape (period,); None for silence."""
+    def _next_period(self, voice: Voice, own: OwnSounds, period: int) -> np.ndarray | None:
+        """The next period as int16, shape (period,); None for silence."""
         samples = voice.period(period)
         self._played_s = voice.played_s
         if self._stop is not None:
             self._played_s -= (period - period // FADE_PART) / period * FRAME_S
             if samples is not None and self._buffer.reply <= self._stop.reply:
-                _fade_out(samples, period // FADE_PART)
+                fade_out(samples, period // FADE_PART)
             voice.drop(self._stop.reply)
-        for own in (self._chime, self._words):
-            if len(own):
-                samples = np.zeros(period, np.float32) if samples is None else samples
-                samples[: len(own)] += own[:period]
-        self._chime, self._words = self._chime[period:], self._words[period:]
+        samples = own.mix(samples)
         if samples is not None:
             steady = self._gain == self._target
             samples *= self._gain if steady else np.linspace(self._gain, self._target, period, dtype=np.float32)
         self._gain = self._target
-        return samples
+        return None if samples is None else to_int16(samples)
 
     def _report(self) -> None:
         """Say what became true with the period that was just written."""
@@ -224,23 +241,10 @@ class Speaker:
             self._gaps = self._buffer.gaps
 
 
-def _fade_out(samples: np.ndarray, length: int) -> None:
-    """Let `samples` fade to silence within `length`, in place."""
-    samples[:length] *= np.linspace(1, 0, length, dtype=np.float32)
-    samples[length:] = 0
-
-
-def _cut_off(samples: np.ndarray, rate: int) -> np.ndarray:
-    """What is left to be heard of `samples` where they are broken off."""
-    rest = samples[: rate // PERIODS_A_SECOND // FADE_PART].copy()
-    _fade_out(rest, len(rest))
-    return rest
-
-
 def _gain(percent: int) -> float:
     """Loudness is heard in ratios: half the volume is a quarter of the amplitude, -12 dB."""
     return (percent / 100) ** 2
 
 
 def _interleave(samples: np.ndarray, channels: int) -> bytes:
-    return np.repeat(to_int16(samples), channels).tobytes()
+    return np.repeat(samples, channels).tobytes()

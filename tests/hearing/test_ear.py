@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device.audio import SILENT_FRAME, Frame
-from device.events import CloseEar, Dropped, OpenEar, SpeechEnded, SpeechStarted, WakeHeard
+from device.events import CloseEar, Dropped, NearMiss, OpenEar, SpeechEnded, SpeechStarted, WakeHeard
 from device.hearing import ear as ear_module
 from device.hearing.ear import Ear
 from device.worker import Worker
@@ -35,21 +35,29 @@ def number_of(pcm):
 class Network:
     """Stands for both detectors: writes down the frames it hears and says what it was told to say at some of them."""
 
-    def __init__(self, stopping, trace):
+    def __init__(self, stopping, trace, nothing):
         self.answers = {}
         self.heard = []
         self.resets = []
+        self.kept_awake = []
+        """The frames in which it was not allowed to rest."""
         self._stopping = stopping
         self._trace = trace
+        self._nothing = nothing
 
-    def hear(self, frame):
+    def hear(self, frame, *, may_rest=True):
         number = number_of(frame.pcm)
         if number == LAST:
             self._stopping.set()
-            return None
+            return self._nothing
+        if not may_rest:
+            self.kept_awake.append(number)
         self.heard.append(number)
         self._trace.append(("network", number))
-        return self.answers.get(number)
+        return self.answers.get(number, self._nothing)
+
+    def played(self, frame):
+        self._trace.append(("played", number_of(frame.pcm)))
 
     def reset(self, *, speaking):
         self.resets.append(speaking)
@@ -62,7 +70,7 @@ class Bench:
         self.stopping = threading.Event()
         self.trace = []
         self.events = Recorder()
-        self.wake, self.speech = Network(self.stopping, self.trace), Network(self.stopping, self.trace)
+        self.wake, self.speech = Network(self.stopping, self.trace, ()), Network(self.stopping, self.trace, None)
         self.ear = Ear(self.wake, self.speech, self._send, self.events)
 
     def _send(self, session, pcm):
@@ -86,7 +94,7 @@ class Bench:
 
     @property
     def sent(self):
-        return [item for item in self.trace if item[0] != "network"]
+        return [item for item in self.trace if item[0] not in ("network", "played")]
 
 
 @pytest.fixture
@@ -245,7 +253,7 @@ def test_a_frame_leaves_before_the_networks_think_about_it(bench):
 
 def test_wake_words_are_heard_in_a_session_and_outside_speech_only_in_one(bench):
     heard = [WakeHeard("alexa", 0.9, at(number)) for number in (1, 3)]
-    bench.wake.answers = {1: heard[0], 3: heard[1]}
+    bench.wake.answers = {1: [heard[0]], 3: [heard[1]]}
     bench.speech.answers = {1: SpeechStarted(), 2: SpeechStarted(), 3: SpeechEnded()}
     bench.hear(0, 1)
     bench.open(1, since=0)
@@ -256,6 +264,38 @@ def test_wake_words_are_heard_in_a_session_and_outside_speech_only_in_one(bench)
     assert bench.events.items == [heard[0], SpeechStarted(), SpeechEnded(), heard[1]]
     assert bench.wake.heard == [0, 1, 2, 3, 4]
     assert bench.speech.heard == [2, 3]
+
+
+def test_all_that_is_heard_in_a_frame_is_told_in_order(bench):
+    several = [NearMiss("hey_jarvis", 0.4, at(0), "score"), WakeHeard("alexa", 0.9, at(1))]
+    bench.wake.answers = {1: several}
+    bench.hear(0, 1, 2)
+    bench.run()
+    assert bench.events.items == several
+
+
+def test_what_is_played_is_known_before_the_microphone_hears_it(bench):
+    bench.ear.played(frame(1))
+    bench.ear.played(frame(2))
+    bench.hear(1, 2)
+    bench.run()
+    assert bench.trace == [("played", 1), ("played", 2), ("network", 1), ("network", 2)]
+
+
+def test_what_is_played_while_nobody_listens_is_kept_for_two_seconds_and_no_longer(bench):
+    for number in range(250):
+        bench.ear.played(frame(number))
+    bench.hear(250)
+    bench.run()
+    assert bench.trace == [*(("played", number) for number in range(150, 250)), ("network", 250)]
+
+
+def test_what_is_played_goes_to_no_agent_and_to_no_speech_detector(bench):
+    bench.open(1, since=0)
+    bench.ear.played(frame(7))
+    bench.hear(1)
+    bench.run()
+    assert bench.sent == [(1, 1)] and bench.speech.heard == [1]
 
 
 @pytest.mark.parametrize("speaking", [True, False])
@@ -273,3 +313,13 @@ def test_it_ends_soon_when_told_to_though_nothing_is_heard(bench):
     worker.join(LIMIT_S)
     assert not worker.is_alive()
     assert bench.events.items == []
+
+
+def test_the_wake_word_network_may_rest_while_there_is_no_session_only(bench):
+    bench.hear(0, 1)
+    bench.open(1, since=0)
+    bench.hear(2, 3)
+    bench.close()
+    bench.hear(4)
+    bench.run()
+    assert bench.wake.kept_awake == [2, 3]

@@ -78,9 +78,11 @@ class Bench:
         self.frames = Recorder()
         self.events = Recorder()
         self.fails = None
+        self.awake = threading.Event()
+        self.awake.set()
         self._shape = (rate, channels)
         settings = Settings(channels=channels, channel=channel)
-        self.microphone = Microphone(settings, self.frames, self.events, open_stream=self._open)
+        self.microphone = Microphone(settings, self.frames, self.events, open_stream=self._open, awake=self.awake)
         self.worker = Worker("microphone", self.microphone.work, self.events)
 
     def _open(self):
@@ -96,7 +98,8 @@ class Bench:
     def stop(self):
         self.worker.stopping.set()
         for stream in self.streams.items:
-            stream.capture()
+            for _ in range(4):
+                stream.capture()
         self.worker.join(LIMIT_S)
         assert not self.worker.is_alive()
 
@@ -121,6 +124,87 @@ def test_every_frame_is_heard_in_order_and_the_stream_is_closed_at_the_end(bench
     bench.stop()
     assert stream.closed.is_set()
     assert bench.events.items == []
+
+
+@pytest.fixture
+def resting(bench):
+    bench.awake.clear()
+    bench.worker.start()
+    return bench
+
+
+def capture(stream, *numbers):
+    """Periods that can be told apart."""
+    for number in numbers:
+        stream.capture(bytes([number]) * 640)
+
+
+def heard(bench, count):
+    """The numbers of what was heard."""
+    return [frame.pcm[0] for frame in bench.frames.wait(lambda frames: len(frames) >= count)]
+
+
+def test_while_nobody_listens_a_step_of_the_engine_is_taken_at_a_time(resting):
+    stream = resting.stream()
+    capture(stream, *range(8))
+    assert heard(resting, 8) == list(range(8))
+    stream.reads.wait(lambda reads: reads == [4, 4, 4])
+
+
+def test_frames_taken_together_have_their_own_times(resting, monkeypatch):
+    monkeypatch.setattr(module, "time", Clock(now=7.0))
+    capture(resting.stream(), 1, 2, 3, 4)
+    frames = resting.frames.wait(lambda frames: len(frames) == 4)
+    assert [frame.t for frame in frames] == pytest.approx([6.94, 6.96, 6.98, 7.0])
+
+
+def test_when_somebody_is_to_listen_each_frame_comes_as_it_is_captured(resting):
+    stream = resting.stream()
+    stream.reads.wait_for(4)
+    resting.awake.set()
+    capture(stream, 1, 2, 3, 4)
+    assert heard(resting, 4) == [1, 2, 3, 4]
+    capture(stream, 5)
+    assert heard(resting, 5)[-1] == 5
+    stream.reads.wait(lambda reads: reads == [4, 1, 1])
+
+
+@pytest.mark.parametrize("listened", [1, 2, 3, 4, 7])
+def test_after_listening_the_first_step_is_no_longer_than_the_engine_waits_for(bench, listened):
+    bench.worker.start()
+    stream = bench.stream()
+    capture(stream, *range(listened - 1))
+    stream.reads.wait(lambda reads: len(reads) == listened)
+    bench.awake.clear()
+    capture(stream, *range(12))
+    reads = stream.reads.wait(lambda reads: len(reads) > listened + 2)
+    assert reads[:listened] == [1] * listened and reads[-1] == 4
+    assert (listened + reads[listened]) % 4 == 0
+
+
+@pytest.mark.parametrize("rate", [44_100, 48_000])
+def test_a_step_is_one_of_frames_whatever_the_card_gives(rate):
+    bench = Bench(rate)
+    bench.awake.clear()
+    bench.worker.start()
+    stream, counts = bench.stream(), []
+    for number in range(2, 12):
+        before = sum(stream.reads.items)
+        for _ in range(stream.reads.items[-1]):
+            stream.capture()
+        stream.reads.wait(lambda reads, number=number: len(reads) == number)
+        counts.append(len(bench.frames.items))
+        assert before - 1 <= len(bench.frames.items) <= sum(stream.reads.items)
+    bench.stop()
+    assert all(count % 4 == 0 for count in counts[2:])
+
+
+def test_muted_while_nobody_listens_it_throws_away_what_is_still_read(resting):
+    stream = resting.stream()
+    stream.reads.wait_for(4)
+    resting.microphone.close()
+    capture(stream, 1, 2, 3, 4)
+    assert stream.closed.wait(LIMIT_S) and resting.frames.items == []
 
 
 def test_mute_closes_the_stream_and_throws_away_what_is_still_read(bench):
@@ -163,6 +247,20 @@ def test_muted_at_the_very_moment_a_frame_comes_it_stays_muted_for_the_watchdog(
     assert bench.microphone.heard_at is None
 
 
+def test_after_mute_a_step_that_had_begun_is_completed(bench):
+    bench.worker.start()
+    capture(bench.stream(), 1, 2, 3)
+    assert heard(bench, 3) == [1, 2, 3]
+    bench.microphone.close()
+    bench.stream().capture()
+    assert bench.stream().closed.wait(LIMIT_S)
+    bench.awake.clear()
+    bench.microphone.open()
+    stream = bench.stream(2)
+    capture(stream, *range(5))
+    stream.reads.wait(lambda reads: reads == [1, 4, 4])
+
+
 def test_muted_before_it_begins_it_opens_nothing(bench):
     bench.microphone.close()
     bench.worker.start()
@@ -202,6 +300,33 @@ def test_time_in_which_nothing_was_captured_is_counted(bench, monkeypatch):
         stream.capture()
     bench.frames.wait(lambda frames: len(frames) == 200)
     assert bench.events.items == [Dropped("microphone", 5)]
+
+
+def test_time_in_which_nothing_was_captured_is_counted_while_nobody_listens_too(resting, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    stream = resting.stream()
+    for step in range(120):
+        clock.now += 0.08 + (0.1 if step == 40 else 0)
+        capture(stream, 1, 2, 3, 4)
+        heard(resting, 4 * step + 4)
+    resting.events.wait_for(Dropped("microphone", 5))
+    assert resting.events.items == [Dropped("microphone", 5)]
+
+
+def test_to_begin_and_to_end_listening_is_no_lost_time(resting, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    stream, count = resting.stream(), 0
+    for turn in range(100):
+        reads = len(stream.reads.wait(lambda reads, turn=turn: len(reads) > turn))
+        periods = stream.reads.items[-1]
+        (resting.awake.set if turn // 7 % 2 else resting.awake.clear)()
+        clock.now += 0.02 * periods
+        capture(stream, *[1] * periods)
+        count += periods
+        stream.reads.wait(lambda done, reads=reads: len(done) > reads)
+    assert count > 200 and resting.events.items == []
 
 
 def test_the_configured_channel_is_heard():

@@ -1,5 +1,7 @@
 """The loudspeaker on a card that plays a period when the test says so: what is heard, and what is said of it."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -36,13 +38,20 @@ def level(periods, value=LOUD):
 class Bench:
     """A speaker at work. The period that is played next has been decided already; orders show in the one after it."""
 
-    def __init__(self, rate=24_000, channels=1, **settings):
+    def __init__(self, rate=24_000, channels=1, *, awake=True, **settings):
         self.card = FakeOutput(rate, channels)
         self.events = Recorder()
         self.heard = []
         """How much of which reply was played, of each `PlaybackStopped`; in `events` they are without it."""
+        self.awake = threading.Event()
+        if awake:
+            self.awake.set()
+        self.reference = Recorder()
+        """What the room hears of us, as it was told."""
         settings = Settings(**{"volume": 100, **settings})
-        self.speaker = Speaker(settings, self._post, open_stream=lambda: self.card)
+        self.speaker = Speaker(
+            settings, self._post, open_stream=lambda: self.card, awake=self.awake, reference=self.reference
+        )
         self.worker = Worker("speaker", self.speaker.work, self.events)
         self.worker.start()
 
@@ -101,6 +110,140 @@ def bench(make):
 
 def test_it_plays_silence_while_there_is_nothing_to_play(bench):
     assert np.all(bench.play(20) == 0) and bench.events.items == []
+
+
+@pytest.fixture
+def resting(make):
+    """A speaker that nobody is about to hear."""
+    bench = make(awake=False)
+    bench.play(49 + 8)
+    bench.card.writes.items.clear()
+    return bench
+
+
+def test_at_rest_it_writes_silence_80_ms_at_a_time(resting):
+    assert np.all(resting.play(12) == 0)
+    assert set(resting.card.writes.items) == {4 * PERIOD}
+
+
+def test_with_a_session_it_writes_silence_20_ms_at_a_time(bench):
+    bench.play(12)
+    assert set(bench.card.writes.items) == {PERIOD}
+
+
+def test_a_session_that_begins_ends_the_rest_with_the_block_that_is_being_written(resting):
+    resting.awake.set()
+    before = len(resting.card.writes.items)
+    resting.play(10)
+    assert set(resting.card.writes.items[before:]) == {PERIOD}
+    resting.awake.clear()
+    resting.play(60)
+    assert resting.card.writes.items[-1] == 4 * PERIOD
+
+
+def test_an_order_at_rest_is_heard_after_80_ms_at_the_most(resting):
+    resting.play(1)
+    resting.speaker.order(PlayChime(Chime.WAKE))
+    expected = chimes.render(Chime.WAKE, 24_000)
+    heard = resting.play(30) / 32768
+    begin = 3 * PERIOD
+    assert np.all(heard[:begin] == 0)
+    assert np.abs(heard[begin : begin + len(expected)] - expected).max() < 1e-3
+
+
+def test_a_reply_at_rest_is_heard_whole_and_at_its_own_pace(resting):
+    samples = np.arange(1, 10 * PERIOD + 1)
+    resting.feed(1, samples[: 2 * PERIOD].astype(np.int16).tobytes())
+    resting.play(4)
+    resting.feed(1, samples[2 * PERIOD :].astype(np.int16).tobytes())
+    heard = resting.play(40)
+    assert np.array_equal(heard[heard != 0], samples)
+    assert resting.events.items == [PlaybackStarted(1), PlaybackStopped(1, "drained")]
+
+
+def test_a_reply_that_has_not_enough_for_its_beginning_waits_60_ms_at_rest_too(resting):
+    resting.feed(1, level(1))
+    heard = resting.play(12)
+    begin = np.flatnonzero(heard)[0] // PERIOD
+    assert np.count_nonzero(heard) == PERIOD and begin <= 8
+
+
+@pytest.mark.parametrize("periods", [0, 5])
+def test_it_rests_after_a_second_of_silence(make, periods):
+    bench = make(awake=False)
+    if periods:
+        bench.feed(1, level(periods))
+    loud = np.flatnonzero(bench.play(100))
+    silent_from = loud[-1] // PERIOD + 1 if len(loud) else 0
+    writes = bench.card.writes.items
+    assert set(writes[: silent_from + 49]) == {PERIOD} and set(writes[silent_from + 49 :]) == {4 * PERIOD}
+
+
+def test_what_begins_at_rest_is_masked_for_as_much_longer_as_it_may_be_late(resting):
+    chime = PlayChime(Chime.MUTE)
+    late = resting.speaker.masking_s(chime)
+    resting.awake.set()
+    resting.play(6)
+    assert late == pytest.approx(resting.speaker.masking_s(chime) + 0.06)
+
+
+def test_time_in_which_nothing_was_played_at_rest_is_counted(resting, clock):
+    for period in range(1, 400):
+        clock.now += 0.02 + (0.1 if period == 161 else 0)
+        resting.play()
+    resting.events.wait_for(Dropped("speaker", 5))
+    assert len(resting.events.items) == 1
+
+
+def reference(bench):
+    """What the room was said to hear of us: int16."""
+    assert all(len(frame.pcm) == 640 for frame in bench.reference.items)
+    return np.frombuffer(b"".join(frame.pcm for frame in bench.reference.items), np.int16).astype(np.int64)
+
+
+def test_nobody_is_told_of_silence(bench):
+    bench.play(20)
+    assert bench.reference.items == []
+
+
+@pytest.mark.parametrize("rate", [16_000, 24_000, 44_100, 48_000])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_what_sounds_is_told_as_frames_of_the_microphone_and_at_its_volume(make, rate, channels):
+    bench = make(rate, channels, volume=50)
+    bench.feed(1, tone(440, 0.6, 24_000).tobytes())
+    bench.play(60)
+    heard = reference(bench)
+    assert len(heard) == pytest.approx(0.6 * 16_000, abs=640)
+    assert np.argmax(np.abs(np.fft.rfft(heard[800:8800]))) == 220
+    assert np.sqrt(np.mean(heard[800:8800] ** 2)) == pytest.approx(0.125 * 32767 / np.sqrt(2), rel=0.02)
+
+
+def test_chimes_and_words_are_told_too(bench):
+    bench.speaker.order(PlayChime(Chime.ERROR))
+    bench.speaker.order(SayReason("no_credit"))
+    bench.play(160)
+    sound = np.concatenate((chimes.render(Chime.ERROR, 16_000), phrases.render("no_credit", 16_000))) * 32768
+    heard = reference(bench)[: len(sound)]
+    assert np.corrcoef(heard, sound[: len(heard)])[0, 1] > 0.99
+
+
+def test_of_what_is_cut_off_only_what_was_heard_is_told(bench):
+    bench.begin()
+    bench.speaker.order(StopPlayback(1, "interrupted"))
+    bench.play(20)
+    heard = reference(bench)
+    assert len(heard) <= 4 * 320 and np.all(np.abs(heard[-220:]) < 200)
+
+
+def test_a_reply_with_a_gap_is_told_as_two_sounds(bench, clock):
+    clock.tick_s = 0.0
+    bench.begin(periods=5)
+    bench.play(10)
+    clock.now += 1.0
+    bench.feed(1, level(5))
+    bench.play(30)
+    times = np.diff([frame.t for frame in bench.reference.items])
+    assert np.count_nonzero(times > 0.9) == 1 and len(reference(bench)) <= 12 * 320
 
 
 def test_a_reply_is_heard_whole_and_said_to_begin_and_to_be_over_once_each(bench):
@@ -233,7 +376,7 @@ def test_more_than_five_minutes_at_once_lose_their_beginning_and_it_is_said(benc
 
 def test_more_chunks_than_may_wait_are_dropped_and_counted():
     events = Recorder()
-    speaker = Speaker(Settings(), events, open_stream=FakeOutput)
+    speaker = Speaker(Settings(), events, open_stream=FakeOutput, awake=threading.Event(), reference=Recorder())
     for _ in range(4096 + 50):
         speaker.feed(1, b"\0\0", 24_000)
     assert events.items == [Dropped("speaker", 50)]
@@ -429,7 +572,8 @@ def test_the_volume_counts_for_words(make):
 
 def test_a_reason_from_before_the_card_was_open_is_said_when_it_is():
     card, events = FakeOutput(), Recorder()
-    speaker = Speaker(Settings(volume=100), events, open_stream=lambda: card)
+    awake = threading.Event()
+    speaker = Speaker(Settings(volume=100), events, open_stream=lambda: card, awake=awake, reference=Recorder())
     speaker.order(SayReason("key_refused"))
     worker = Worker("speaker", speaker.work, events)
     worker.start()
@@ -567,7 +711,9 @@ def test_a_device_that_cannot_be_opened_is_raised():
         raise HardwareError("There is no speaker 'x'.")
 
     with pytest.raises(HardwareError, match="no speaker 'x'"):
-        Speaker(Settings(), Recorder(), open_stream=fail).work(Worker("w", print, print).stopping)
+        Speaker(Settings(), Recorder(), open_stream=fail, awake=threading.Event(), reference=Recorder()).work(
+            threading.Event()
+        )
 
 
 def test_it_gives_the_device_back_when_told_to_stop(bench):

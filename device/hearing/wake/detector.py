@@ -1,23 +1,38 @@
-"""When a score counts as a wake word: threshold per word, and a refractory time in which nothing counts."""
+"""Wake words in a stream of frames: the networks, when they run, and what their scores mean."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from device.audio import Chunks, Frame
+from device.audio import FULL_SCALE, Chunks, Frame
 from device.checks import word_name
 from device.config import Wake
-from device.events import WakeHeard
 from device.hearing.models import bundled
+from device.hearing.speech import CHUNK_SAMPLES, ON, Silero
+from device.hearing.wake.decision import Check, Decision, Heard
 from device.hearing.wake.engine import STEP_SAMPLES, WakeEngine
+from device.hearing.wake.gate import Gate
+from device.hearing.wake.playback import Playback
+from device.hearing.wake.verifier import Verifier
+
+_WORD_STEPS = 15
+"""1.2 s: a wake word, and the time until it is seen."""
+_KEPT_STEPS = 26
+"""As many as make up a score of a built-in word."""
 
 
 class Engine(Protocol):
     """What gives scores; see `WakeEngine.score`."""
 
     def score(self, samples: np.ndarray) -> Mapping[str, float]: ...
+
+
+class Decides(Protocol):
+    """What makes wake words of scores; see `Decision`."""
+
+    def decide(self, scores: Mapping[str, float], t: float) -> list[Heard]: ...
 
 
 def word_paths(words: tuple[str, ...]) -> dict[str, Path]:
@@ -30,24 +45,78 @@ def word_paths(words: tuple[str, ...]) -> dict[str, Path]:
 
 
 class WakeDetector:
-    """Wake words in a stream of frames. Raises what `WakeEngine` raises."""
+    """Wake words in a stream of frames. Raises what `WakeEngine` and `Verifier` raise.
 
-    def __init__(self, settings: Wake, engine: Engine | None = None) -> None:
-        names = [word_name(word) for word in settings.words]
-        self._thresholds = {name: settings.thresholds.get(name, settings.threshold) for name in names}
-        self._refractory_s = settings.refractory_s
-        self._engine = WakeEngine(word_paths(settings.words)) if engine is None else engine
+    Any `engine` will do for the scores; only a `WakeEngine` has embeddings to know a voice by, and a twin to hear playback.
+    """
+
+    def __init__(
+        self,
+        settings: Wake,
+        engine: Engine | None = None,
+        *,
+        decision: Callable[[Wake, Mapping[str, Check]], Decides] = Decision,
+    ) -> None:
+        paths = word_paths(settings.words)
+        engine = WakeEngine(paths) if engine is None else engine
+        checks: dict[str, Check] = {"level": self._is_loud}
+        kept_steps = _KEPT_STEPS
+        self._playback: Playback | None = None
+        if isinstance(engine, WakeEngine):
+            features, kept_steps = engine.features, engine.steps_back
+            self._playback = Playback(settings, engine.twin())
+            checks["playback"] = self._playback.is_not_ours
+            verifier = Verifier(Path(settings.voices), paths)
+            checks["voice"] = lambda word, _: verifier.accepts(word, features)
+        if settings.confirm_speech:
+            self._silero = Silero()
+            checks["speech"] = self._is_speech
+        self._engine = engine
+        self._decision = decision(settings, checks)
+        self._min_level = 10 ** (settings.min_level_dbfs / 20) * FULL_SCALE
+        self._gate = None if settings.always_on else Gate()
         self._steps = Chunks(STEP_SAMPLES)
-        self._deaf_until = 0.0
+        self._kept = np.zeros((kept_steps, STEP_SAMPLES), np.int16)
+        """The last steps of sound, a ring."""
+        self._kept_t = np.zeros(kept_steps)
+        """Capture time of the last sample of each."""
+        self._step = 0
+        """Number of the next step."""
+        self._heard = 0
+        """Steps that were given to the networks, or are too old to matter."""
 
-    def hear(self, frame: Frame) -> WakeHeard | None:
-        """Take in the next frame; the word heard with it, if any: the one furthest above its threshold."""
+    def hear(self, frame: Frame, *, may_rest: bool = True) -> Sequence[Heard]:
+        """Take in the next frame; what was heard with it. The networks rest in silence where they `may_rest`."""
         step = self._steps.add(frame.pcm)
         if step is None:
-            return None
-        scores = self._engine.score(step)
-        word = max(scores, key=lambda name: scores[name] - self._thresholds[name])
-        if scores[word] < self._thresholds[word] or frame.t < self._deaf_until:
-            return None
-        self._deaf_until = frame.t + self._refractory_s
-        return WakeHeard(word, scores[word], frame.t)
+            return ()
+        place = self._step % len(self._kept)
+        self._kept[place], self._kept_t[place] = step, frame.t
+        self._step += 1
+        if self._gate is not None and not self._gate.open(step) and may_rest:
+            return ()
+        found: list[Heard] = []
+        # What was not listened to is made up for: then the scores are as if it had been.
+        for number in range(max(self._heard, self._step - len(self._kept)), self._step):
+            self._heard = number + 1
+            place = number % len(self._kept)
+            found += self._decision.decide(self._engine.score(self._kept[place]), float(self._kept_t[place]))
+        return found
+
+    def played(self, frame: Frame) -> None:
+        """Take in the next frame of the reference signal; its `t` is when its last sample is heard."""
+        if self._playback is not None:
+            self._playback.take(frame)
+
+    def _word(self) -> np.ndarray:
+        """The sound of the last word, up to the step that is being decided on: int16, shape (steps, 1280)."""
+        first = max(self._heard - _WORD_STEPS, self._step - len(self._kept), 0)
+        return self._kept[np.arange(first, self._heard) % len(self._kept)]
+
+    def _is_loud(self, word: str, t: float) -> bool:
+        """Whether any 80 ms of it reach the minimum level, as root mean square."""
+        return bool(np.sqrt((self._word().astype(np.float32) ** 2).mean(axis=1)).max() >= self._min_level)
+
+    def _is_speech(self, word: str, t: float) -> bool:
+        self._silero.reset()
+        return max(self._silero(chunk) for chunk in self._word().reshape(-1, CHUNK_SAMPLES)) >= ON

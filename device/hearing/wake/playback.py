@@ -1,0 +1,58 @@
+"""Wake words that the speaker says itself."""
+
+from device.audio import FRAME_S, SILENT_FRAME, Chunks, Frame
+from device.checks import word_name
+from device.config import Wake
+from device.hearing.wake.decision import NEAR
+from device.hearing.wake.engine import STEP_SAMPLES, WakeEngine
+
+OWN_S = 1.0
+"""What the microphone hears within this time of our own saying it, is our own: drivers do not know their latency well."""
+_GAP_S = 0.1
+_TAIL_FRAMES = 20
+"""A word is seen up to 270 ms after its end, when a step of 80 ms is whole."""
+
+
+class Playback:
+    """Listens to the reference signal: what is played. `engine` is for this alone."""
+
+    def __init__(self, settings: Wake, engine: WakeEngine) -> None:
+        self._engine = engine
+        self._near = {
+            name: settings.thresholds.get(name, settings.threshold) * NEAR for name in map(word_name, settings.words)
+        }
+        self._steps = Chunks(STEP_SAMPLES)
+        self._said: dict[str, float] = {}
+        """When each word was said last (seconds, CLOCK_MONOTONIC)."""
+        self._until = float("-inf")
+        """When what was played last is heard to its end."""
+        self._over = True
+        """The tail after it has been looked at."""
+
+    def take(self, frame: Frame) -> None:
+        """Take in the next frame that is played; after a gap it begins anew."""
+        if frame.t - self._until > _GAP_S:
+            self._engine.reset()
+            self._steps.clear()
+        self._until, self._over = frame.t, False
+        self._hear(frame)
+
+    def is_not_ours(self, word: str, t: float) -> bool:
+        """Whether a `word` that the microphone heard at `t` was said by somebody else."""
+        if not self._over and t - self._until > _GAP_S / 2:
+            self._finish()
+        return abs(t - self._said.get(word, float("-inf"))) > OWN_S
+
+    def _finish(self) -> None:
+        """Nothing is played any more, and nothing tells of silence: the words at its end are still to be seen."""
+        self._over = True
+        for number in range(1, _TAIL_FRAMES + 1):
+            self._hear(Frame(SILENT_FRAME, self._until + number * FRAME_S))
+
+    def _hear(self, frame: Frame) -> None:
+        step = self._steps.add(frame.pcm)
+        if step is None:
+            return
+        for word, score in self._engine.score(step).items():
+            if score > self._near[word]:
+                self._said[word] = frame.t
