@@ -11,7 +11,7 @@ requirements=$here/tests/requirements.lock
 stamp_file=$venv/stamp
 # PyAudio is seen only by the Python it was packaged for: never one of pyenv or conda that comes first on the PATH.
 python=/usr/bin/python3
-free_mb=1000 # measured: .venv 440 MB, and while pip works its downloads twice, 170 MB each
+free_mb=1200 # measured: .venv 690 MB, and while pip works its downloads twice, 200 MB each
 
 usage() {
     cat <<'END'
@@ -309,7 +309,7 @@ make_venv() {
     fi
     rm -f "$stamp_file"
     mkdir -p "$venv/tmp"
-    step "Installing Python packages: 160 MB (1 minute, on a Raspberry Pi 5)" \
+    step "Installing Python packages: 200 MB (1 minute, on a Raspberry Pi 5)" \
         pip --require-hashes --only-binary :all: --requirement "$requirements"
     step "Installing Earshot itself (5 s)" pip --no-build-isolation --no-index --editable "$here"
     step "Trying what was installed (a few seconds)" in_venv python -c \

@@ -242,7 +242,11 @@ def wait_until(condition: Callable[[], object], limit_s=LIMIT_S):
 def said(text, voice="flite:slt"):
     """`text` as speech: int16, mono, 16 kHz, without the silence around it."""
     with tempfile.TemporaryDirectory() as room:
-        sound = say(text, voice, Path(room))
+        return trimmed(say(text, voice, Path(room)))
+
+
+def trimmed(sound):
+    """Speech (int16) without the silence around it."""
     loudness = np.abs(sound.astype(np.int32))
     audible, loud = np.flatnonzero(loudness > loudness.max() / 1000), np.flatnonzero(loudness > loudness.max() / 100)
     return sound[audible[0] : loud[-1] + 1]  # words begin softly: an h is a part of the word

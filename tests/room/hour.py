@@ -1,8 +1,9 @@
 """An hour of mixed sound, the same each time, of which is known what is where: sixty laps of a minute, all parts in each.
 
-    .venv/bin/python -m tests.room.hour FILE.wav [--seconds 3600]
+    .venv/bin/python -m tests.room.hour DIR [--seconds 3600]
 
-writes it to listen to, and says where the wake words are. Needs flite and espeak-ng.
+writes it to DIR/hour.wav, and in parts to DIR/words and DIR/other, as `earshot wake --evaluate` takes them; and says where the
+wake words are. Needs flite and espeak-ng.
 """
 
 import argparse
@@ -190,17 +191,26 @@ def _talk(rng: np.random.Generator, length: int) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("file", type=Path)
+    parser.add_argument("folder", type=Path)
     parser.add_argument("--seconds", type=float, default=3600.0)
     options = parser.parse_args()
     whole = hour(options.seconds)
-    with wave.open(str(options.file), "wb") as file:
-        file.setparams((1, 2, RATE, 0, "NONE", ""))
-        file.writeframes(whole.sound.tobytes())
-    for word in whole.words:
+    _write(options.folder / "hour.wav", whole, 0.0, options.seconds)
+    for number, part in enumerate(part for part in whole.parts if part.kind != "word"):
+        _write(options.folder / "other" / f"{part.kind}-{number:03}.wav", whole, part.start_s, part.end_s)
+    spaces = [part for part in whole.parts if part.kind == "word"]
+    for number, (word, part) in enumerate(zip(whole.words, spaces, strict=False)):
+        _write(options.folder / "words" / word.word / f"{number:03}.wav", whole, part.start_s, part.end_s)
         snr = "" if word.snr_db is None else f"{word.snr_db:3.0f} dB"
         row = f"{word.start_s:8.2f} {word.end_s:8.2f}  {word.word:12} {word.voice:25} {word.background:15} {snr:7}"
         sys.stdout.write(f"{row} {word.dbfs:6.1f} dBFS\n")
+
+
+def _write(path: Path, whole: Hour, start_s: float, end_s: float) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, RATE, 0, "NONE", ""))
+        file.writeframes(whole.sound[count(start_s) : count(end_s)].tobytes())
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import functools
 import numpy as np
 
 from device.demo.voices import resample, say
+from tests.fakes import trimmed
 from tests.room.sounds import RATE, at, count
 
 WORDS = {"alexa": "alexa", "hey_jarvis": "hey jarvis", "hey_mycroft": "hey my croft", "hey_rhasspy": "hey rhasspy"}
@@ -38,9 +39,7 @@ def spoken(text: str, voice: str) -> np.ndarray:
     sound = say(text, name)
     if higher:
         sound = resample(sound, round(RATE * float(higher)), RATE)
-    loudness = np.abs(sound.astype(np.int32))
-    audible, loud = np.flatnonzero(loudness > loudness.max() / 1000), np.flatnonzero(loudness > loudness.max() / 100)
-    return sound[audible[0] : loud[-1] + 1]  # words begin softly: an h is a part of the word
+    return trimmed(sound)
 
 
 def sentence(rng: np.random.Generator) -> np.ndarray:

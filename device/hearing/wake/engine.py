@@ -102,7 +102,7 @@ class _Streaming:
         sound = np.zeros((1, 1, CONTEXT + STEP_SAMPLES), np.float32)
         self._binding.bind_ortvalue_input("sound", _shared(sound))
         self.sound = sound[0, 0]
-        self.memory = [self.sound, features]
+        self.memory = [self.sound]
         for one in network.get_inputs()[1:]:
             array = features if one.name == "features" else np.zeros(one.shape, np.float32)
             value = _shared(array)
