@@ -314,15 +314,28 @@ make_venv() {
     step "Installing Earshot itself (5 s)" pip --no-build-isolation --no-index --editable "$here"
     step "Trying what was installed (a few seconds)" in_venv python -c \
         "import device, gpiozero, matplotlib, numpy, onnxruntime, pocketsphinx, pyaudio, samplerate, websocket, websockets"
-    step "Making the wake word network (a second, on a Raspberry Pi 10)" in_venv python -m device.hearing.wake.streaming
-    rm -rf "$venv/tmp"
+    rm -rf "$venv/tmp" "$venv/share/earshot" # the network was made of other models, perhaps
     stamp >"$stamp_file"
+}
+
+# has_network: made after what makes it was changed.
+has_network() {
+    local network
+    for network in "$venv"/share/earshot/wake-*.onnx; do
+        if [[ $network -nt $here/device/hearing/wake/graph.py ]]; then return; fi
+    done
+    return 1
+}
+
+make_network() {
+    attempt "Making the wake word network (a second, on a Raspberry Pi 10)" in_venv python -m device.hearing.wake.streaming ||
+        say "The wake words work without it too, but take five times as much of the processor. Run this again to try again."
 }
 
 # --- What it is told to do ------------------------------------------------------------------------------------------
 
 # is_ready dev|demo
-is_ready() { is_venv_ready && has_pulseaudio && [[ ! $(missing "$1") ]]; }
+is_ready() { is_venv_ready && has_network && has_pulseaudio && [[ ! $(missing "$1") ]]; }
 
 # prepare dev|demo: silent if there is nothing to do.
 prepare() {
@@ -338,6 +351,7 @@ prepare() {
     install_packages "$1"
     check_python
     if ! is_venv_ready; then make_venv; fi
+    if ! has_network; then make_network; fi
     if ! has_pulseaudio; then unpack_pulseaudio; fi
     exec 9<&-
     rm -f "${log:-}" # main may exec, which skips the trap

@@ -49,6 +49,10 @@ PYTHON = r"""
 case "$*" in
     -V) echo "Python 3.9.2" ;;
     "-c import sys; sys.exit"*) [[ ! -f $MACHINE/python_is_old ]] ;;
+    *wake.streaming)
+        echo "python $*" >>"$MACHINE/calls"
+        if [[ -f $MACHINE/no_network ]]; then cat "$MACHINE/no_network"; exit 1; fi
+        mkdir -p "${0%/bin/*}/share/earshot"; echo >"${0%/bin/*}/share/earshot/wake-1.onnx" ;;
     *"-m venv"*) mkdir -p "${@: -1}/bin"; cp "$0" "${@: -1}/bin/python" ;;
     *) echo "python $*" >>"$MACHINE/calls"; env >"$MACHINE/pip_env"
        if [[ -f $MACHINE/pip_says ]]; then cat "$MACHINE/pip_says"; exit 1; fi ;;
@@ -296,6 +300,35 @@ def test_a_venv_in_which_a_change_failed_is_made_anew(machine: Machine) -> None:
     (machine.state / "pip_says").unlink()
     assert machine.run("--dev")[0] == 0
     assert not half_changed.exists()
+
+
+def test_the_wake_word_network_is_made_once_and_again_when_what_makes_it_was_changed(machine: Machine) -> None:
+    machine.run("--dev")
+    assert machine.calls.count("wake.streaming") == 1
+    assert machine.run("--dev") == (0, "")
+    graph = machine.here / "device/hearing/wake/graph.py"
+    graph.parent.mkdir(parents=True)
+    graph.touch()
+    network = machine.here / ".venv/share/earshot/wake-1.onnx"
+    os.utime(network, (1, 1))
+    assert machine.run("--dev")[0] == 0
+    assert machine.calls.count("wake.streaming") == 2
+    (machine.here / "pyproject.toml").write_text("changed\n")
+    assert machine.run("--dev")[0] == 0
+    assert machine.calls.count("wake.streaming") == 3
+
+
+def test_a_network_that_cannot_be_made_spoils_nothing_and_is_tried_again(machine: Machine) -> None:
+    (machine.state / "no_network").write_text("onnx is broken\n")
+    code, output = machine.run("--dev")
+    assert code == 0 and machine.stamp.exists()
+    assert "  | onnx is broken\n" in output and "five times as much" in output
+    kept = machine.here / ".venv/kept"
+    kept.touch()
+    (machine.state / "no_network").unlink()
+    assert machine.run("--dev")[0] == 0
+    assert kept.exists() and machine.calls.count("wake.streaming") == 2
+    assert machine.run("--dev") == (0, "")
 
 
 def test_a_moved_checkout_gets_a_new_venv(machine: Machine) -> None:

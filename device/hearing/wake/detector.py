@@ -70,6 +70,10 @@ class WakeDetector:
             checks["voice"] = lambda word, _: verifier.accepts(word, features)
         if settings.confirm_speech:
             self._silero = Silero()
+            self._silero_heard = -_WORD_STEPS
+            """Steps that it has heard, of the sound that it was asked about last."""
+            self._speech = 0.0
+            """How much of it was speech at most."""
             checks["speech"] = self._is_speech
         self._engine = engine
         self._decision = decision(settings, checks)
@@ -118,5 +122,11 @@ class WakeDetector:
         return bool(np.sqrt((self._word().astype(np.float32) ** 2).mean(axis=1)).max() >= self._min_level)
 
     def _is_speech(self, word: str, t: float) -> bool:
-        self._silero.reset()
-        return max(self._silero(chunk) for chunk in self._word().reshape(-1, CHUNK_SAMPLES)) >= ON
+        new = self._heard - self._silero_heard
+        if new > _WORD_STEPS:  # another sound; asked about the next step of the same, it goes on where it was
+            self._silero.reset()
+            self._speech = 0.0
+        for chunk in self._word()[-new:].reshape(-1, CHUNK_SAMPLES) if new else ():
+            self._speech = max(self._speech, self._silero(chunk))
+        self._silero_heard = self._heard
+        return self._speech >= ON

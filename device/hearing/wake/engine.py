@@ -62,6 +62,8 @@ class WakeEngine:
         for _ in range(self.steps_back):
             self._front.step()
         self._silence = [one.copy() for one in self._front.memory]
+        for word, head in zip(self._words, self._heads, strict=True):
+            word.try_out(head)
 
     def _allocate(self) -> None:
         self.features = np.zeros((1, self.steps_back - WINDOW_STEPS, FEATURES), np.float32)
@@ -138,7 +140,7 @@ class _Word:
     """One word's model: its last `frames` embeddings in, a score out."""
 
     def __init__(self, name: str, path: Path) -> None:
-        self.name = name
+        self.name, self._path = name, path
         try:
             self.network = load(path)
         except HardwareError as error:
@@ -148,12 +150,26 @@ class _Word:
         shape = list(inputs[0].shape) if len(inputs) == 1 else []
         fits = len(shape) == 3 and shape[2] == FEATURES and isinstance(shape[1], int) and 1 <= shape[1] <= 100
         if not fits or len(outputs) != 1 or list(outputs[0].shape)[1:] != [1]:
-            raise ConfigError(
-                f"wake.words: {path} is not a wake word: openWakeWord's take embeddings of shape [1, frames, {FEATURES}] "
-                f"and give one score; this model takes {shape or 'something else'}."
-            )
+            raise self._refusal(f"this model takes {shape or 'something else'}")
+        if (kinds := {inputs[0].type, outputs[0].type}) != {"tensor(float)"}:
+            raise self._refusal(f"this model has {' and '.join(sorted(kinds))} where tensor(float) is wanted")
         self.input, self.output = inputs[0].name, outputs[0].name
         self.frames = int(shape[1])
+
+    def try_out(self, head: "_Head") -> None:
+        """See that it can be run, while the owner is there to read why not."""
+        try:
+            score = head.score()
+        except Exception as error:  # onnxruntime's exceptions share no public base class
+            raise self._refusal(f"this model cannot be run ({str(error).splitlines()[0]})") from error
+        if not 0 <= score <= 1:
+            raise self._refusal(f"this model gives {score} for silence, and scores are 0 to 1")
+
+    def _refusal(self, why: str) -> ConfigError:
+        return ConfigError(
+            f"wake.words: {self._path} is not a wake word: openWakeWord's take embeddings of shape [1, frames, {FEATURES}] "
+            f"and give one score; {why}."
+        )
 
 
 class _Head:

@@ -39,12 +39,16 @@ class Playback:
 
     def is_not_ours(self, word: str, t: float) -> bool:
         """Whether a `word` that the microphone heard at `t` was said by somebody else."""
-        if not self._over and t - self._until > _GAP_S / 2:
+        if self._is_far(word, t) and not self._over:
             self._finish()
+        return self._is_far(word, t)
+
+    def _is_far(self, word: str, t: float) -> bool:
         return abs(t - self._said.get(word, float("-inf"))) > OWN_S
 
     def _finish(self) -> None:
-        """Nothing is played any more, and nothing tells of silence: the words at its end are still to be seen."""
+        """See now what is in steps that are not whole yet: the microphone's steps end at other times, and nothing tells of
+        silence after the last of them. If something is played on, it is heard as after a pause."""
         self._over = True
         for number in range(1, _TAIL_FRAMES + 1):
             self._hear(Frame(SILENT_FRAME, self._until + number * FRAME_S))

@@ -45,7 +45,9 @@ def make() -> None:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_LIMIT_S)
         if done.returncode:
             raise HardwareError((done.stderr.strip() or "no reason was given").splitlines()[-1])
-        fresh.replace(path)  # whole or not at all
+        with fresh.open("rb") as file:
+            os.fsync(file.fileno())
+        fresh.replace(path)  # whole or not at all, whenever the power fails
         for old in path.parent.glob("wake-*.onnx"):
             if old != path:
                 old.unlink(missing_ok=True)
@@ -78,4 +80,7 @@ def streaming_network() -> Any | None:
 
 
 if __name__ == "__main__":
-    make()
+    try:
+        make()
+    except HardwareError as error:
+        sys.exit(f"The streaming wake network cannot be made: {error}")

@@ -163,3 +163,27 @@ def test_speech_of_long_ago_does_not_make_a_word_of_what_is_none():
     word = said("hey jarvis")[: 9 * STEP_SAMPLES]
     found = scripted(wake(confirm_speech=True, refractory_s=0.1), np.concatenate([word, ones(20)]), {8: 0.9, 24: 0.9})
     assert [getattr(one, "why", None) for one in found] == [None, "speech"]
+
+
+class Speech:
+    """A speech detector that counts what it is asked."""
+
+    def __init__(self, *answers):
+        self.chunks = 0
+        self._answers = iter(answers)
+
+    def reset(self):
+        self.answer = next(self._answers)
+
+    def __call__(self, chunk):
+        self.chunks += 1
+        return self.answer
+
+
+def test_the_speech_detector_hears_each_step_of_a_sound_that_it_refuses_once(monkeypatch):
+    speech = Speech(0.1, 0.9)
+    monkeypatch.setattr("device.hearing.wake.detector.Silero", lambda: speech)
+    scores = {n: 0.9 for n in (20, 21, 22, 60)}
+    found = events(WakeDetector(wake(confirm_speech=True, always_on=True), Script(scores)), ones(80))
+    assert [type(one) for one in found] == [NearMiss, WakeHeard] and found[0].why == "speech"
+    assert speech.chunks == 2 * (15 + 1 + 1 + 15)

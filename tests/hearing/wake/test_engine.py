@@ -213,3 +213,40 @@ def test_a_built_in_word_without_its_model_is_refused(monkeypatch):
     monkeypatch.setattr("device.hearing.models.find_spec", lambda name: None)
     with pytest.raises(HardwareError, match="install"):
         word_paths(("hey_jarvis",))
+
+
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT16, TensorProto.DOUBLE])
+def test_a_model_of_numbers_of_another_kind_is_refused_with_that_kind(tmp_path, kind):
+    shape = [1, 16, FEATURES]
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceMax", ["x"], ["all"], axes=[1, 2], keepdims=0),
+            helper.make_node("Flatten", ["all"], ["y"]),
+        ],
+        "word",
+        [helper.make_tensor_value_info("x", kind, shape)],
+        [helper.make_tensor_value_info("y", kind, [1, 1])],
+    )
+    path = tmp_path / "word.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7), path)
+    with pytest.raises(ConfigError, match=r"word\.onnx is not a wake word.*tensor\((float16|double)\)"):
+        WakeEngine({"word": path})
+
+
+def test_a_model_that_gives_no_score_is_refused_at_the_start(tmp_path):
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceSum", ["x"], ["sum"], keepdims=0),
+            helper.make_node("Sub", ["sum", "sum"], ["zero"]),
+            helper.make_node("Div", ["zero", "zero"], ["nan"]),
+            helper.make_node("Reshape", ["nan", "shape"], ["y"]),
+        ],
+        "word",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 16, FEATURES])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1])],
+        [helper.make_tensor("shape", TensorProto.INT64, [2], [1, 1])],
+    )
+    path = tmp_path / "word.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7), path)
+    with pytest.raises(ConfigError, match=r"word\.onnx is not a wake word.*gives nan for silence"):
+        WakeEngine({"word": path})
