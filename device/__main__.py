@@ -7,9 +7,7 @@ import logging
 import os
 import signal
 import sys
-import tempfile
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,6 @@ from device.session.credentials import Key, api_key
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that `arguments` name (default: those of the process); returns the exit code."""
     options = _parser().parse_args(arguments)
-    level = logging.DEBUG if options.verbose else logging.INFO
     # A name server that is out of reach would keep us for 10 s and more, the time in which a person wants an answer; it is
     # read when the first name is looked up (resolv.conf(5)).
     os.environ.setdefault("RES_OPTIONS", "timeout:1 attempts:2")
@@ -30,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from device.system.process import quiet_libraries
 
             quiet_libraries()
-        logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+        logging.basicConfig(level="DEBUG" if options.verbose else "INFO", format="%(message)s", stream=sys.stderr)
         for library in ("matplotlib", "websockets", "websocket", "asyncio"):
             logging.getLogger(library).setLevel(logging.WARNING)
         faulthandler.enable(sys.stderr)
@@ -82,12 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     added = command("wake", _wake, "Say where recordings hold a wake word, or how well the settings hear it.")
     added.add_argument("files", nargs="*", type=Path, metavar="FILE", help="a WAV file")
     added.add_argument("--plot", type=_png, metavar="FILE.png", help="draw the score over the waveform, or the table")
-    directories = ("POSITIVE_DIR", "NEGATIVE_DIR")
     text = "by threshold: of recordings with one wake word each, how many are missed; how often others wake it"
-    added.add_argument("--evaluate", nargs=2, type=Path, metavar=directories, help=text)
-    text = (
-        "from now on the word counts in the voice of who is enrolled only; FILEs are samples, without any you are asked"
-    )
+    added.add_argument("--evaluate", nargs=2, type=Path, metavar=("POSITIVE_DIR", "NEGATIVE_DIR"), help=text)
+    text = "from now on a word counts in enrolled voices only; FILEs are samples, without any you are asked"
     added.add_argument("--enrol", metavar="NAME", help=text)
     added.add_argument("--word", help="to enrol for (default: the first of wake.words)")
     added = command("status", _status, "Tell how the speaker is that runs on this machine.")
@@ -181,48 +175,34 @@ def _devices(options: argparse.Namespace) -> int:
 
 
 def _wake(options: argparse.Namespace) -> int:
-    if options.enrol is not None:
-        return _enrol(options)
-    if options.word:
+    if options.enrol is None and options.word:
         raise UsageError("--word belongs to --enrol NAME.")
-    if bool(options.files) == bool(options.evaluate):
+    if options.enrol is None and bool(options.files) == bool(options.evaluate):
         raise UsageError("wake takes recordings, or --evaluate and two directories of them: see earshot wake --help.")
-    settings = config.load(options.config).wake
-    if options.evaluate:
+    settings = config.load(options.config)
+    if options.enrol is not None:
+        lines = _enrol(options, settings)
+    elif options.evaluate:
         from device.hearing.wake.evaluate import compare
 
         positive, negative = options.evaluate
-        lines = compare(positive, negative, settings, options.plot or Path("evaluation.png"), _passing)
+        lines = compare(positive, negative, settings.wake, options.plot or Path("evaluation.png"), _passing)
     else:
         from device.hearing.wake.files import search
 
-        lines = search(options.files, settings, options.plot)
+        lines = search(options.files, settings.wake, options.plot)
     for line in lines:
         print(line, flush=True)
     return 0
 
 
-def _enrol(options: argparse.Namespace) -> int:
+def _enrol(options: argparse.Namespace, settings: config.Config) -> Iterator[str]:
     if options.evaluate or options.plot:
         raise UsageError("--enrol goes with neither --evaluate nor --plot.")
     from device.demo.voices import say
     from device.hearing.wake.enrol import enrol
-    from device.soundcard import SoundCards
 
-    settings = config.load(options.config)
-    source = settings.microphone
-    with tempfile.TemporaryDirectory() as cache, ExitStack() as stack:
-        lines = enrol(
-            options.enrol,
-            options.word,
-            options.files,
-            settings,
-            say=lambda text, voice: say(text, voice, Path(cache)),
-            open_stream=lambda: stack.enter_context(SoundCards()).open_input(source.device, source.channels),
-        )
-        for line in lines:
-            print(line, flush=True)
-    return 0
+    return enrol(options.enrol, options.word, options.files, settings, say)
 
 
 def _passing(text: str) -> None:

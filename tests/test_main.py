@@ -175,56 +175,82 @@ def write_wav(path, sound):
     return path
 
 
-def test_wake_finds_the_word_in_recordings_and_says_where_there_is_none(earshot, tmp_path):
+@pytest.fixture
+def wake(earshot, settings):
+    """Runs `earshot wake` with the settings given; nobody is enrolled."""
+
+    def run(*arguments, code=0, settings_text=""):
+        path = settings(f'[wake]\nvoices = "/nowhere"\n{settings_text}\n')
+        return earshot("wake", *arguments, "--config", path, code=code)
+
+    return run
+
+
+def test_wake_finds_the_word_in_recordings_and_says_where_there_is_none(wake, tmp_path):
     import numpy as np
 
     spoken = write_wav(tmp_path / "spoken.wav", np.concatenate([silence(1), said("hey jarvis"), silence(1)]))
     silent = write_wav(tmp_path / "silent.wav", silence(1))
-    first, second = earshot("wake", spoken, silent).stdout.splitlines()
+    first, second = wake(spoken, silent).stdout.splitlines()
     found = re.fullmatch(r"(.+): hey_jarvis at (\d\.\d\d) s, score (0\.\d{3})", first)
     assert found[1] == str(spoken) and 1 < float(found[2]) < 2.5 and float(found[3]) >= 0.5
     assert second == f"{silent}: no hey_jarvis"
 
 
-def test_wake_draws_a_recording(earshot, tmp_path):
-    spoken = write_wav(tmp_path / "spoken.wav", silence(1))
-    earshot("wake", spoken, "--plot", "x.png")
+@pytest.mark.slow
+def test_wake_draws_a_recording(wake, tmp_path):
+    wake(write_wav(tmp_path / "silent.wav", silence(1)), "--plot", "x.png")
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_wake_evaluates_the_settings_on_two_directories_of_recordings(earshot, settings, tmp_path):
+@pytest.fixture
+def directories(tmp_path):
     import numpy as np
 
     for name, sound in [("positive", np.concatenate([silence(1), said("hey jarvis")])), ("negative", silence(2))]:
         (tmp_path / name).mkdir()
         write_wav(tmp_path / name / "x.wav", sound)
-    path = settings("[wake]\nthreshold = 0.625\n")
-    done = earshot("wake", "--evaluate", "positive", "negative", "--config", path)
+    return "positive", "negative"
+
+
+@pytest.mark.slow
+def test_wake_evaluates_the_settings_on_two_directories_of_recordings(wake, directories, tmp_path):
+    done = wake("--evaluate", *directories, "--plot", "chosen.png", settings_text="threshold = 0.625")
     assert "threshold = 0.625" in done.stdout and done.stderr == ""
     assert re.search(r"\n0\.05 +0 +0\.0 +0 +0 +0\.0 +0\n", done.stdout)
     assert re.search(r"\nin force +0 +0\.0 +0 +0 +0\.0 +0\n", done.stdout)
-    assert (tmp_path / "evaluation.png").read_bytes().startswith(b"\x89PNG")
-    done = earshot("wake", "--evaluate", "positive", "nowhere", code=2)
-    assert done.stderr == "earshot: nothing was evaluated:\n  - nowhere is no directory.\n" and done.stdout == ""
+    assert (tmp_path / "chosen.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("name", "plot"), [("evaluation.png", []), ("chosen.png", ["--plot", "chosen.png"])])
+def test_a_picture_that_cannot_be_drawn_is_told_of_before_anything_is_heard(wake, directories, tmp_path, name, plot):
+    (tmp_path / name).mkdir()
+    done = wake("--evaluate", *directories, *plot, code=2)
+    assert done.stderr == f"earshot: {name} cannot be written: Is a directory.\n" and done.stdout == ""
+
+
+def test_wake_refuses_directories_that_are_none(wake):
+    done = wake("--evaluate", "nowhere", "neither", code=2)
+    text = "earshot: nothing was evaluated:\n  - nowhere is no directory.\n  - neither is no directory.\n"
+    assert done.stderr == text and done.stdout == ""
 
 
 @pytest.mark.parametrize("arguments", [[], ["x.wav", "--evaluate", "a", "b"], ["a.wav", "b.wav", "--plot", "x.png"]])
-def test_wake_without_sense_is_exit_code_2(earshot, arguments):
-    done = earshot("wake", *arguments, code=2)
+def test_wake_without_sense_is_exit_code_2(wake, arguments):
+    done = wake(*arguments, code=2)
     assert re.match(r"earshot: (wake takes recordings|--plot draws one recording)", done.stderr) and done.stdout == ""
 
 
-def test_wake_refuses_what_is_no_recording_with_exit_code_2(earshot, tmp_path):
+def test_wake_refuses_what_is_no_recording_with_exit_code_2(wake, tmp_path):
     text = tmp_path / "text.wav"
     text.write_text("hello")
-    for path in (text, tmp_path / "none.wav", tmp_path):
-        done = earshot("wake", path, code=2)
-        assert done.stderr.startswith(f"earshot: {path}") and len(done.stderr.splitlines()) == 1
+    done = wake(text, code=2)
+    assert done.stderr.startswith(f"earshot: {text}") and len(done.stderr.splitlines()) == 1
 
 
-def test_a_wake_word_that_is_none_is_refused(earshot, settings, tmp_path):
-    path = settings(f'[wake]\nwords = ["{bundled("silero_vad.onnx")}"]\n')
-    done = earshot("wake", "--config", path, write_wav(tmp_path / "silent.wav", silence(1)), code=78)
+def test_a_wake_word_that_is_none_is_refused(wake, tmp_path):
+    silent = write_wav(tmp_path / "silent.wav", silence(1))
+    done = wake(silent, code=78, settings_text=f'words = ["{bundled("silero_vad.onnx")}"]')
     assert "is not a wake word" in done.stderr
 
 

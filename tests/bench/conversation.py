@@ -6,7 +6,6 @@ Times of the agent and of the speaker are of one clock (CLOCK_MONOTONIC), so the
 """
 
 import argparse
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -15,11 +14,10 @@ import numpy as np
 
 from device.demo.card import VirtualCard
 from device.demo.processes import Firmware
+from tests.bench.usage import cpu_s, memory
 from tests.fakes import pink_noise
 from tests.house import BUTTON, SPEECH, channels, faults, house, tone
 from tests.servers.datagrid import Visit
-
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
@@ -117,13 +115,15 @@ def idle(card: VirtualCard, folder: Path, seconds: float) -> list[tuple[str, str
     with house(card, folder) as (home, _), home.speaker() as firmware:
         home.play(pink_noise(seconds + 5, level=10 ** (-30 / 20)), 16_000)
         firmware.watch_for(2.0)
-        before = cpu_s(firmware)
+        pid = firmware.process.pid
+        before = cpu_s(pid)
         firmware.watch_for(seconds)
-        used = (cpu_s(firmware) - before) * 60 / seconds
-        memory = rss_mb(firmware)
+        used = (cpu_s(pid) - before) * 60 / seconds
+        took = memory(pid)
     return [
         ("idle in pink noise, CPU s per 60 s (linux-voice-assistant 1.4)", "report", f"{used:.2f}"),
-        ("idle in pink noise, RSS MB (linux-voice-assistant 123)", "<= 110", f"{memory:.0f}"),
+        ("idle in pink noise, RSS MB (linux-voice-assistant 123)", "<= 110", f"{took.rss:.0f}"),
+        ("idle in pink noise, Pss MB", "report", f"{took.pss:.0f}"),
     ]
 
 
@@ -142,16 +142,16 @@ def long(card: VirtualCard, folder: Path, minutes: float) -> list[tuple[str, str
         server.on_ready = script
         home.hear("hey jarvis, tell me a story")
         firmware.wait_for("session_ready", 10)
-        memory = []
+        resident = []
         end = time.monotonic() + minutes * 60
         while time.monotonic() < end:
             firmware.watch_for(10.0)
             home.levers.tap(BUTTON, 0.05) if playing(firmware) else None
-            memory.append(rss_mb(firmware))
+            resident.append(memory(firmware.process.pid).rss)
         faults = [event for event in firmware.events if event["event"] in ("dropped", "error", "retry")]
         replies = sum(event["event"] == "playback_started" for event in firmware.events)
     what = f"a conversation of {minutes:g} minutes, {replies} replies: drops, underruns, errors"
-    growth = f"{memory[len(memory) // 10]:.1f} -> {memory[-1]:.1f}"
+    growth = f"{resident[len(resident) // 10]:.1f} -> {resident[-1]:.1f}"
     return [(what, "0", str(faults or 0)), ("RSS MB after a tenth of it -> at its end", "flat", growth)]
 
 
@@ -159,18 +159,6 @@ def playing(firmware: Firmware) -> bool:
     """Whether the last thing that playback did was to start."""
     names = [event["event"] for event in firmware.events if event["event"].startswith("playback")]
     return bool(names) and names[-1] == "playback_started"
-
-
-def cpu_s(firmware: Firmware) -> float:
-    """CPU seconds of the process so far."""
-    fields = Path(f"/proc/{firmware.process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def rss_mb(firmware: Firmware) -> float:
-    """Resident memory in MB."""
-    pages = int(Path(f"/proc/{firmware.process.pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def spread(values: list[float], unit: str = "ms", scale: float = 1000) -> str:

@@ -7,7 +7,8 @@ Each engine runs in a fresh process (`wake_engine`), all in turn, several times;
 COMMAND starts another speaker's software in the foreground, which is measured as `earshot run` is. linux-voice-assistant, an
 editable install of its checkout, is `VENV/bin/linux-voice-assistant --host 127.0.0.1 --peripheral-host 127.0.0.1` with
 `--preferences-file` and `--download-dir` below /tmp; it looks for its wake word only while a client is connected: port 6053.
-Times are only worth something on a quiet machine. Exit code 1: a reach is missed.
+Times are only worth something on a quiet machine. Without a peer all of it takes about five minutes. Exit code 1: a reach is
+missed, or a part failed.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,8 +24,7 @@ from typing import Any
 import numpy as np
 
 from device.audio import RATE
-from device.demo.card import VirtualCard
-from tests.bench import conversation, peer
+from tests.bench import peer
 from tests.bench.cuts import Row
 from tests.bench.wake_engine import ENGINES, LEAD_S, STEP_SAMPLES
 from tests.fakes import pink_noise, said, silence
@@ -40,8 +40,8 @@ SENTENCES = (
     "what time is it and how is the weather tomorrow in the mountains",
     "please put milk and bread and a pound of butter on the shopping list",
 )
-SPEECH, QUIET, NOISE = 10 ** (-26 / 20), 10 ** (-60 / 20), 10 ** (-30 / 20)
-"""Levels, as RMS of full scale: somebody who speaks nearby, a quiet room, and the noise of `conversation.idle`."""
+SPEECH, QUIET = 10 ** (-26 / 20), 10 ** (-60 / 20)
+"""Levels, as RMS of full scale: somebody who speaks nearby, and a quiet room."""
 NOTHING = STEP_SAMPLES * 2
 """Bytes that a step may need or leave: fewer than an array of its sound or of the features would take."""
 STARTS = 10
@@ -87,23 +87,35 @@ def main() -> None:
     parser.add_argument("--peer", default="", metavar="COMMAND", help="starts another speaker's software")
     parser.add_argument("--peer-port", type=int, default=0, metavar="PORT", help="where its client connects")
     options = parser.parse_args()
-    rows: list[Row] = []
+    show(("what", "reach", "got", True))
+    met = True
     with tempfile.TemporaryDirectory() as folder:
         for name in options.only:
-            rows += PARTS[name](Bench(Path(folder), options))
-    table = [("what", "reach", "got", True), *rows]
-    width, reach_width = (max(len(row[column]) for row in table) for column in (0, 1))
-    for what, reach, got, met in table:
-        print(f"{what:{width}}  {reach:{reach_width}}  {got}{'' if met else '  MISSED'}")
-    sys.exit(0 if all(row[3] for row in rows) else 1)
+            for row in rows_of(name, Bench(Path(folder), options)):
+                show(row)
+                met = met and row[3]
+    sys.exit(0 if met else 1)
+
+
+def rows_of(part: str, bench: Bench) -> Iterator[Row]:
+    """What a part gives; whatever makes it fail, the others are still worth something."""
+    try:
+        yield from PARTS[part](bench)
+    except Exception as error:
+        yield part, "to run", f"{type(error).__name__}: {error}", False
+
+
+def show(row: Row) -> None:
+    what, reach, got, met = row
+    print(f"{what:54}  {reach:22}  {got}{'' if met else '  MISSED'}", flush=True)
 
 
 def run(sound: Path, *words: str) -> Result:
-    """An engine in a process of its own."""
+    """An engine in a process of its own. RuntimeError: it fails."""
     command = [sys.executable, "-m", "tests.bench.wake_engine", *words[:1], str(sound), *words[1:]]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     if done.returncode:
-        sys.exit(f"{words[0]} fails:\n{done.stderr[-2000:]}")
+        raise RuntimeError(f"{words[0]} fails:\n{done.stderr[-2000:]}")
     result: Result = json.loads(done.stdout)
     return result
 
@@ -153,7 +165,7 @@ def words(bench: Bench) -> list[Row]:
 def start(bench: Bench) -> list[Row]:
     """From before the first import to the first score, the files in the cache of the system."""
     sound = bench.sound("start", said("hey jarvis")[:STEP_SAMPLES])
-    took: dict[str, list[Result]] = {ALONE: [], THEIRS: []}
+    took: dict[str, list[Result]] = {ALONE: [], OURS: [], THEIRS: []}
     for _ in range(STARTS + 1):
         for name, runs in took.items():
             runs.append(run(sound, name))
@@ -199,8 +211,10 @@ def when(name: str, steps: list[int | None], theirs: list[int | None], ends: lis
         got += f", {median(late) / RATE * 1000:.0f} ms after its end (median)"
     if name not in (OURS, ALONE):
         return f"detection: {name}", "report", got, True
-    same = sum(own == their for own, their in zip(steps, theirs, strict=True))
-    return f"detection: {name}", "same step", f"{same} of {len(steps)} in the same step, {got}", same == len(steps)
+    pairs = list(zip(steps, theirs, strict=True))
+    same = sum(own is not None and own == their for own, their in pairs)
+    met = all(own == their for own, their in pairs) and same > len(pairs) / 2
+    return f"detection: {name}", "same step, most heard", f"{same} of {len(pairs)} in the same step, {got}", met
 
 
 def memory(bench: Bench) -> list[Row]:
@@ -215,27 +229,11 @@ def memory(bench: Bench) -> list[Row]:
     return rows
 
 
-def idle(bench: Bench) -> list[Row]:
-    """The whole process in pink noise, and the peer's in the same."""
-    with VirtualCard() as card:
-        (_, _, cpu), (_, _, memory) = conversation.idle(card, bench.folder, bench.seconds)
-        rows: list[Row] = [
-            ("idle in pink noise, whole process: CPU s per 60 s", "<= 0.7", cpu, float(cpu) <= 0.7),
-            ("idle in pink noise, whole process: RSS MB", "<= 90", memory, float(memory) <= 90),
-        ]
-        return [*rows, beside(card, bench)] if bench.options.peer else rows
+def idle(bench: Bench) -> Iterator[Row]:
+    return peer.idle(bench.folder, bench.seconds, bench.options.peer, bench.options.peer_port)
 
 
-def beside(card: VirtualCard, bench: Bench) -> Row:
-    noise = pink_noise(bench.seconds + peer.SETTLE_S + 5, NOISE)
-    try:
-        cpu, memory = peer.measure(card, bench.options.peer, bench.options.peer_port, noise, bench.seconds)
-    except RuntimeError as error:
-        return "the same: the peer", "report", f"not measured: {error}", False
-    return "the same: the peer", "report", f"{cpu:.2f} CPU s per 60 s, RSS {memory:.0f} MB", True
-
-
-PARTS: dict[str, Callable[[Bench], list[Row]]] = {
+PARTS: dict[str, Callable[[Bench], Iterable[Row]]] = {
     "speech": speech,
     "words": words,
     "quiet": quiet,

@@ -35,7 +35,7 @@ def earshot(words: list[str]) -> Step:
     from device.events import WakeHeard
     from device.hearing.wake.detector import WakeDetector
 
-    detector = WakeDetector(Wake(words=tuple(words)))
+    detector = WakeDetector(Wake(words=tuple(words), voices="/nowhere"))
     t = 0.0
 
     def step(samples: np.ndarray) -> float:

@@ -2,8 +2,8 @@
 
     .venv/bin/python -m tests.room.hour DIR [--seconds 3600]
 
-writes it to DIR/hour.wav, and in parts to DIR/words and DIR/other, as `earshot wake --evaluate` takes them; and says where the
-wake words are. Needs flite and espeak-ng.
+writes it to DIR/hour.wav and in parts, for `earshot wake --evaluate DIR/words/hey_jarvis DIR/other`; and says where the wake
+words are. Needs flite and espeak-ng.
 """
 
 import argparse
@@ -27,6 +27,8 @@ Make = Callable[[np.random.Generator, float], np.ndarray]
 SNRS = (20.0, 10.0, 5.0, 0.0)
 STEADY_S = 5.5
 """After this time nobody notices a noise any more."""
+LEAST_S = 0.1
+"""Where an hour ends within a part, less of it is no recording of its own: nobody could evaluate that."""
 QUIET_DBFS = -65.0
 SOFT_DBFS = (-45.0, -40.0, -35.0, -25.0, -15.0)
 """How loud words are where it is quiet, from somebody who mumbles across the room to somebody near."""
@@ -196,7 +198,8 @@ def main() -> None:
     options = parser.parse_args()
     whole = hour(options.seconds)
     _write(options.folder / "hour.wav", whole, 0.0, options.seconds)
-    for number, part in enumerate(part for part in whole.parts if part.kind != "word"):
+    other = [p for p in whole.parts if p.kind != "word" and p.end_s - p.start_s >= LEAST_S]
+    for number, part in enumerate(other):
         _write(options.folder / "other" / f"{part.kind}-{number:03}.wav", whole, part.start_s, part.end_s)
     spaces = [part for part in whole.parts if part.kind == "word"]
     for number, (word, part) in enumerate(zip(whole.words, spaces, strict=False)):

@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from device.audio import to_float
-from device.config import Wake
 from device.demo import phrases as workshop
 from device.events import WakeHeard
 from device.hearing.wake.files import trace
 from device.speaking import phrases
+from tests.hearing.wake.listening import wake
 
 CODES = (
     "no_network", "name_not_found", "nobody_there", "timeout", "tls_refused", "tls_failed", "key_refused",
@@ -115,7 +115,7 @@ def test_the_sound_is_what_the_script_makes_of_the_text(name, made):
 @pytest.mark.slow
 def test_no_phrase_wakes_the_speaker_that_says_it():
     for name in phrases.TEXTS:
-        found = trace(phrases.FOLDER / f"{name}.wav", Wake()).found
+        found = trace(phrases.FOLDER / f"{name}.wav", wake()).found
         assert not [one for one in found if isinstance(one, WakeHeard)], name
 
 

@@ -6,21 +6,23 @@ The sound stays in memory, and is gone when the command ends.
 import os
 import re
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from device.audio import FRAME_S, Chunks
-from device.config import Config
+from device.config import Config, Microphone
 from device.errors import HardwareError, UsageError
 from device.hearing.microphone import Converter
 from device.hearing.wake.detector import word_paths
 from device.hearing.wake.engine import STEP_S, STEP_SAMPLES, WakeEngine
 from device.hearing.wake.files import frames
-from device.hearing.wake.learning import FEWEST, SAID, Learned, Say, is_installed, learn, spoken, strangers
+from device.hearing.wake.learning import FEWEST, SAID, Learned, is_installed, learn, spoken, strangers
 from device.hearing.wake.verifier import Voice, checksum, read, write
-from device.soundcard import Stream
+from device.soundcard import SoundCards, Stream
 
 SAMPLES = 5
 _TRIES = 15
@@ -37,14 +39,13 @@ def enrol(
     word: str | None,
     files: Sequence[Path],
     settings: Config,
-    *,
-    say: Say,
-    open_stream: Callable[[], Stream],
+    say: Callable[[str, str, Path], np.ndarray],
 ) -> Iterator[str]:
     """Lines for the person who enrols as `name` for `word` (None: the first of the wake words); then the voice is kept.
 
-    The samples are the recordings in `files` (16 bit WAV, first channel), or else are made with the microphone, which
-    `open_stream` opens. `say` gives other voices to tell this one from.
+    The samples are the recordings in `files` (16 bit WAV, first channel), or else are made with the microphone. To tell this
+    voice from others, `say` gives a text (1st) in another voice (2nd) as int16 mono at 16 kHz; what it keeps, it keeps in
+    the directory (3rd). It raises EarshotError where it does not have that voice.
 
     Raises:
         UsageError: the name, the word or a recording cannot be used, or the samples differ too much.
@@ -54,18 +55,19 @@ def enrol(
     word = word or next(iter(paths))
     if word not in paths:
         raise UsageError(f"{word!r} is not among wake.words: those are {', '.join(paths)}.")
+    if 0 < len(files) < FEWEST:
+        raise UsageError(
+            f"A voice is learned from {FEWEST} recordings or more ({SAMPLES} are better), not from {len(files)}."
+        )
     path = _place(name, word, Path(settings.wake.voices))
     is_installed()
     engine = WakeEngine({word: paths[word]})
-    yield "Listening to other voices, to tell yours from."
-    others = strangers(word, say)
-    if files:
-        samples = _recorded(engine, word, files)
-    else:
-        yield "Nobody else may use the microphone now: stop the speaker itself first (systemctl stop earshot)."
-        samples = yield from _asked(engine, word, open_stream(), settings.microphone.channel)
-    yield "Learning. That takes a minute or two on a Raspberry Pi."
-    learned = learn(engine, word, samples, others)
+    with TemporaryDirectory() as kept:
+        others = strangers(word, lambda text, voice: say(text, voice, Path(kept)))
+        first = next(others)  # where there is none, nobody has to speak
+        samples = _recorded(engine, word, files) if files else (yield from _asked(engine, word, settings.microphone))
+        yield "Learning to tell it from other voices. That takes a minute or two on a Raspberry Pi."
+        learned = learn(engine, word, samples, [first, *others])
     yield _told(learned)
     write(path, Voice(word, checksum(paths[word]), learned.weights, learned.bias))
     yield f"Kept in {path}; remove the file to undo it."
@@ -88,7 +90,8 @@ def _place(name: str, word: str, directory: Path) -> Path:
         return path  # it is damaged: this one replaces it
     except OSError as error:
         raise HardwareError(
-            f"Voices cannot be kept in {directory}: {error.strerror}. Run this as root (sudo), or set wake.voices."
+            f"Voices cannot be kept in {directory}: {error.strerror}. Set wake.voices to a directory of whoever runs the "
+            "speaker, and enrol as that user."
         ) from None
     if taken != word:
         raise UsageError(f"{name} is enrolled for {taken} already: take another name for {word}, or remove {path}.")
@@ -107,15 +110,11 @@ def _make(directory: Path) -> None:
 
 
 def _recorded(engine: WakeEngine, word: str, files: Sequence[Path]) -> list[np.ndarray]:
-    if len(files) < FEWEST:
-        raise UsageError(
-            f"{len(files)} recordings are too few to learn a voice: {FEWEST} are needed, {SAMPLES} are better."
-        )
     samples, unheard = [], []
     for file in files:
         sound = b"".join(islice(frames(file), round(_LONGEST_S / FRAME_S)))
         sample = np.frombuffer(sound, np.int16)
-        padded = np.pad(sample, (0, _TAIL_STEPS * STEP_SAMPLES))  # a word is heard up to 270 ms after it was said
+        padded = np.pad(sample, (0, _TAIL_STEPS * STEP_SAMPLES))  # a word is first seen up to 0.4 s after its end
         whole = padded[: len(padded) // STEP_SAMPLES * STEP_SAMPLES].reshape(-1, STEP_SAMPLES)
         engine.reset()
         score = max(engine.score(step)[word] for step in whole)
@@ -127,11 +126,12 @@ def _recorded(engine: WakeEngine, word: str, files: Sequence[Path]) -> list[np.n
     return samples
 
 
-def _asked(engine: WakeEngine, word: str, stream: Stream, channel: int | str) -> Generator[str, None, list[np.ndarray]]:
-    yield f'You will be asked {SAMPLES} times to say "{spoken(word)}", the way you always do, from where you often are.'
+def _asked(engine: WakeEngine, word: str, source: Microphone) -> Generator[str, None, list[np.ndarray]]:
+    yield "Nobody else may use the microphone now: stop the speaker first, if it runs."
     samples: list[np.ndarray] = []
-    try:
-        steps = _steps(stream, Converter(stream.rate, stream.channels, channel))
+    with SoundCards() as cards, closing(cards.open_input(source.device, source.channels)) as stream:
+        yield f'You will be asked {SAMPLES} times to say "{spoken(word)}", the way you always do, from where you often are.'
+        steps = _steps(stream, Converter(stream.rate, stream.channels, source.channel))
         for _ in range(_TRIES):
             yield f'{len(samples) + 1} of {SAMPLES}: say "{spoken(word)}" now.'
             sample, score = _take(engine, word, steps)
@@ -141,8 +141,6 @@ def _asked(engine: WakeEngine, word: str, stream: Stream, channel: int | str) ->
             samples.append(sample)
             if len(samples) == SAMPLES:
                 return samples
-    finally:
-        stream.close()
     raise HardwareError(
         f"{word} was heard {len(samples)} times in {_TRIES} tries: come nearer, make the room quieter, "
         "or see with earshot check whether the microphone hears well."

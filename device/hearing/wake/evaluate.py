@@ -166,8 +166,14 @@ def _count(found: Sequence[Heard], counts: np.ndarray) -> None:
 def compare(
     positive: Path, negative: Path, settings: Wake, plot: Path, passing: Callable[[str], None]
 ) -> Iterator[str]:
-    """The lines of `earshot wake --evaluate`; `plot` is drawn. `passing` shows how far it is. Raises as `recordings`."""
+    """The lines of `earshot wake --evaluate`; `plot` is drawn. `passing` shows how far it is.
+
+    Raises as `recordings`, and as `picture.check_place` before anything is heard.
+    """
+    from device.hearing.wake.picture import check_place, draw_evaluation
+
     words, other = recordings(positive, negative)
+    check_place(plot)
 
     def progress(count: int, seconds: float) -> None:
         passing(f"{count} of {len(words) + len(other)} recordings, {seconds / 60:.0f} min")
@@ -177,8 +183,6 @@ def compare(
     finally:
         passing("")
     yield from report(evaluation, settings)
-    from device.hearing.wake.picture import draw_evaluation
-
     draw_evaluation(evaluation, settings, plot)
     yield f"\nThe picture of it is {plot}."
 
@@ -206,10 +210,9 @@ def report(evaluation: Evaluation, settings: Wake) -> list[str]:
         )
     if not evaluation.in_force.alarms:
         # The rule of three: of a Poisson process without an event, the upper end of the 95 % interval is 3 / time.
-        lines += [
-            "",
-            f"No false alarm in {heard} says that there are fewer than {3 / hours:.2g} an hour, 19 times in 20.",
-        ]
+        fewer = 3 / hours
+        number = f"{fewer:.0f}" if fewer >= 10 else f"{fewer:.2g}"
+        lines += ["", f"No false alarm in {heard} says that there are fewer than {number} an hour, 19 times in 20."]
     return lines
 
 

@@ -150,26 +150,28 @@ def is_installed() -> None:
         ) from None
 
 
-def strangers(word: str, say: Say) -> list[tuple[int, np.ndarray]]:
+def strangers(word: str, say: Say) -> Iterator[tuple[int, np.ndarray]]:
     """Other voices that say `word`: the number of the voice, and the sound as `say` gives it.
 
     Raises:
-        HardwareError: there is none on this machine.
+        HardwareError: there is none on this machine; with the first already.
     """
-    said: list[tuple[int, np.ndarray]] = []
     missing: dict[str, EarshotError] = {}
+    is_silent = True
     texts = (spoken(word), f"{spoken(word)}, what time is it")
     for (number, voice), text in product(enumerate(VOICES), texts):
         program = voice.partition(":")[0]
         if program not in missing:
             try:
-                said.append((number, say(text, voice)))
+                sound = say(text, voice)
             except EarshotError as error:
                 missing[program] = error
-    if not said:
+                continue
+            is_silent = False
+            yield number, sound
+    if is_silent:
         reasons = "; ".join(map(str, missing.values()))
         raise HardwareError(f"Other voices are needed to tell yours from: {reasons}.")
-    return said
 
 
 def _played(sound: np.ndarray, pitches: Sequence[float]) -> Iterator[np.ndarray]:

@@ -58,15 +58,37 @@ def draw_evaluation(evaluation: Evaluation, settings: Wake, path: Path) -> None:
         _by_threshold(by_threshold, evaluation, settings)
 
 
-@contextmanager
-def _figure(path: Path, height: float, title: str, text: str) -> Iterator[Any]:
+def check_place(path: Path) -> None:
+    """See that a picture can be drawn and be written to `path`. Raises as `draw_trace`."""
+    with _writing(path):
+        missing = not path.exists()
+        path.open("ab").close()
+        if missing:
+            path.unlink()
+    _matplotlib(path)
+
+
+def _matplotlib(path: Path) -> Any:
     try:
-        import matplotlib as mpl
+        import matplotlib
     except ImportError:
         raise HardwareError(
             f"{path} cannot be drawn: matplotlib is missing. Install it with ./install.sh --dev."
         ) from None
+    return matplotlib
 
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}.") from None
+
+
+@contextmanager
+def _figure(path: Path, height: float, title: str, text: str) -> Iterator[Any]:
+    mpl = _matplotlib(path)
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
@@ -87,9 +109,8 @@ def _figure(path: Path, height: float, title: str, text: str) -> Iterator[Any]:
             figure.text(0.012, 0.95, title, fontsize=19, weight="bold", va="center", parse_math=False)
             figure.text(0.012, 0.905, text, fontsize=11, color=DIM, va="center")
             yield figure
-            figure.savefig(path, format="png")
-        except OSError as error:
-            raise UsageError(f"{path} cannot be written: {error.strerror}.") from None
+            with _writing(path):
+                figure.savefig(path, format="png")
         finally:
             plt.close(figure)
 
@@ -120,9 +141,10 @@ def _scores(row: Any, trace: Trace, settings: Wake) -> None:
         row.axhline(threshold, color=colour, **THRESHOLD)
         row.axhline(threshold * NEAR, color=colour, **NEARLY)
     rests = np.isnan(next(iter(trace.scores.values())))
-    if rests.any():
-        t = np.arange(steps) * STEP_S
-        row.fill_between(t, 0, 1, rests, step="post", color=REST, linewidth=0, label="the network rests")
+    turns = np.flatnonzero(np.diff(rests, prepend=False, append=False)) * STEP_S
+    if turns.size:
+        spans = list(zip(turns[::2], turns[1::2] - turns[::2], strict=True))
+        row.broken_barh(spans, (0, 1), color=REST, linewidth=0, label="the network rests")
     row.plot([], [], color=FAINT, **THRESHOLD, label="threshold")
     row.plot([], [], color=FAINT, **NEARLY, label="near miss")
     row.set_ylim(-0.02, 1.02)

@@ -10,7 +10,7 @@ OWN_S = 1.0
 """What the microphone hears within this time of our own saying it, is our own: drivers do not know their latency well."""
 _GAP_S = 0.1
 _TAIL_FRAMES = 20
-"""A word is seen up to 270 ms after its end, when a step of 80 ms is whole."""
+"""0.4 s, of which up to 60 ms make no whole step: at half the threshold a word is first seen up to 0.26 s after its end."""
 
 
 class Playback:

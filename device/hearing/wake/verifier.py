@@ -4,6 +4,7 @@
 hears nobody, would be worse than one that hears everybody for a while.
 """
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -137,5 +138,6 @@ def write(path: Path, voice: Voice) -> None:
             os.fsync(file.fileno())
         fresh.replace(path)
     except OSError as error:
-        fresh.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a disk that may not be written says so here too
+            fresh.unlink(missing_ok=True)
         raise HardwareError(f"{path} cannot be written: {error.strerror}.") from None

@@ -22,6 +22,11 @@ def words_in(detector, sound):
     return [one for one in events(detector, sound) if isinstance(one, WakeHeard)]
 
 
+def steps(sound):
+    """Its whole steps: shape (k, 1280)."""
+    return sound[: len(sound) // STEP_SAMPLES * STEP_SAMPLES].reshape(-1, STEP_SAMPLES)
+
+
 def ones(steps):
     return np.ones(steps * STEP_SAMPLES, np.int16)
 

@@ -13,7 +13,7 @@ FRAMES = 16
 """Embeddings that make up a score of the built-in words."""
 
 
-def plain_scores(sound, words):
+def stateless_scores(sound, words):
     """The score of each built-in word after each whole step of `sound` (int16), after silence: shape (steps, words)."""
     features = _features(sound)
     return np.stack([_scores(features, word) for word in words], axis=1)

@@ -183,7 +183,7 @@ class Speech:
 def test_the_speech_detector_hears_each_step_of_a_sound_that_it_refuses_once(monkeypatch):
     speech = Speech(0.1, 0.9)
     monkeypatch.setattr("device.hearing.wake.detector.Silero", lambda: speech)
-    scores = {n: 0.9 for n in (20, 21, 22, 60)}
+    scores = dict.fromkeys((20, 21, 22, 60), 0.9)
     found = events(WakeDetector(wake(confirm_speech=True, always_on=True), Script(scores)), ones(80))
     assert [type(one) for one in found] == [NearMiss, WakeHeard] and found[0].why == "speech"
     assert speech.chunks == 2 * (15 + 1 + 1 + 15)

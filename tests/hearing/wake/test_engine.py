@@ -14,10 +14,7 @@ from device.hearing.models import bundled
 from device.hearing.wake.detector import word_paths
 from device.hearing.wake.engine import FEATURES, STEP_SAMPLES, WakeEngine
 from tests.fakes import pink_noise, said, silence
-
-
-def steps(sound):
-    return sound[: len(sound) // STEP_SAMPLES * STEP_SAMPLES].reshape(-1, STEP_SAMPLES)
+from tests.hearing.wake.listening import steps
 
 
 def scores(engine, sound):

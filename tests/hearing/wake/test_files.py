@@ -5,18 +5,19 @@ import wave
 import numpy as np
 import pytest
 
-from device.config import Wake
 from device.errors import UsageError
 from device.events import NearMiss, WakeHeard
 from device.hearing.wake import files
-from device.hearing.wake.detector import word_paths
-from device.hearing.wake.engine import STEP_SAMPLES, WakeEngine
-from device.hearing.wake.files import SLICE_SAMPLES, check, search, trace
+from device.hearing.wake.decision import Decision
+from device.hearing.wake.detector import WakeDetector, word_paths
+from device.hearing.wake.engine import WakeEngine
+from device.hearing.wake.files import SLICE_SAMPLES, check, frames, search, trace
 from tests.fakes import pink_noise, said, silence
+from tests.hearing.wake.listening import steps, wake
 
 LIKE_IT = "hey service", "espeak:en-us"
 """Which hey_jarvis scores with 0.4."""
-AFTER = silence(1.2)
+AFTER = silence(1.6)
 """What is heard after the end of a recording."""
 
 
@@ -34,52 +35,59 @@ def room(*sounds, after_s=1.0):
 def plain_scores(sound, word="hey_jarvis"):
     """Of an engine that never rests, for whole steps."""
     engine = WakeEngine(word_paths((word,)))
-    steps = sound[: len(sound) // STEP_SAMPLES * STEP_SAMPLES].reshape(-1, STEP_SAMPLES)
-    return np.array([engine.score(step)[word] for step in steps], np.float32)
+    return np.array([engine.score(step)[word] for step in steps(sound)], np.float32)
 
 
 def test_a_recording_is_searched_with_the_speakers_own_detector(tmp_path):
     path = write_wav(tmp_path / "room.wav", room(said("hey jarvis"), after_s=0))
-    (found,) = trace(path, Wake()).found
+    (found,) = trace(path, wake()).found
     end = 1 + len(said("hey jarvis")) / 16_000
     assert isinstance(found, WakeHeard) and found.word == "hey_jarvis" and end - 0.3 < found.audio_t <= end + 0.4
 
 
-def test_a_recording_at_another_rate_in_stereo_is_searched_too(tmp_path):
+def test_of_a_stereo_recording_at_another_rate_the_first_channel_is_searched(tmp_path):
     sound = np.repeat(room(said("hey jarvis")), 3)  # 48 kHz
-    path = write_wav(tmp_path / "room.wav", np.stack([sound, np.zeros_like(sound)], axis=1), 48_000, 2)
-    (found,) = trace(path, Wake()).found
+    noise = pink_noise(len(sound) / 48_000, 0.3, rate=48_000)
+    path = write_wav(tmp_path / "room.wav", np.stack([sound, noise[: len(sound)]], axis=1), 48_000, 2)
+    (found,) = trace(path, wake()).found
     assert found.word == "hey_jarvis"
 
 
 def test_a_near_miss_is_found_too_with_its_highest_score(tmp_path):
-    seen = trace(write_wav(tmp_path / "near.wav", room(said(*LIKE_IT))), Wake())
+    seen = trace(write_wav(tmp_path / "near.wav", room(said(*LIKE_IT))), wake())
     (found,) = seen.found
     assert isinstance(found, NearMiss) and 0.25 < found.score < 0.5
     assert found.score == np.nanmax(seen.scores["hey_jarvis"])
 
 
-def test_the_settings_that_are_given_decide(tmp_path):
-    path = write_wav(tmp_path / "near.wav", room(said(*LIKE_IT)))
-    (found,) = trace(path, Wake(threshold=0.35)).found
-    assert isinstance(found, WakeHeard)
-    (found,) = trace(path, Wake(threshold=0.35, min_level_dbfs=-1.0)).found
+def test_what_scores_long_after_the_end_of_a_recording_is_found_too(tmp_path):
+    word = said("alexa", "espeak:en-gb")  # up to a second
+    settings = wake(words=("alexa",), min_level_dbfs=-1.0)
+    (found,) = trace(write_wav(tmp_path / "room.wav", room(word, after_s=0)), settings).found
     assert isinstance(found, NearMiss) and found.why == "level"
 
 
-def test_every_score_of_every_word_is_kept_to_a_second_after_the_end(tmp_path):
+def test_the_settings_that_are_given_decide(tmp_path):
+    path = write_wav(tmp_path / "near.wav", room(said(*LIKE_IT)))
+    (found,) = trace(path, wake(threshold=0.35)).found
+    assert isinstance(found, WakeHeard)
+    (found,) = trace(path, wake(threshold=0.35, min_level_dbfs=-1.0)).found
+    assert isinstance(found, NearMiss) and found.why == "level"
+
+
+def test_every_score_of_every_word_is_kept_beyond_the_end(tmp_path):
     sound = room(said("hey jarvis"))
     words = ("alexa", "hey_jarvis")
-    seen = trace(write_wav(tmp_path / "room.wav", sound), Wake(words=words, always_on=True))
-    frames = sound[: len(sound) // 320 * 320]
+    seen = trace(write_wav(tmp_path / "room.wav", sound), wake(words=words, always_on=True))
+    whole = sound[: len(sound) // 320 * 320]
     assert tuple(seen.scores) == words
     for word in words:
-        assert seen.scores[word] == pytest.approx(plain_scores(np.concatenate([frames, AFTER]), word), abs=1e-6)
+        assert seen.scores[word] == pytest.approx(plain_scores(np.concatenate([whole, AFTER]), word), abs=1e-6)
 
 
 def test_where_the_network_rested_there_is_no_score_and_where_it_made_up_for_it_there_is(tmp_path):
     sound = np.concatenate([pink_noise(12, 0.0005), room(said("hey jarvis"), after_s=0)])
-    seen = trace(write_wav(tmp_path / "room.wav", sound), Wake())
+    seen = trace(write_wav(tmp_path / "room.wav", sound), wake())
     scores, plain = seen.scores["hey_jarvis"], plain_scores(sound)
     rested = np.isnan(scores)
     assert len(seen.found) == 1 and 10 < np.count_nonzero(rested) < 140
@@ -91,7 +99,7 @@ def test_where_the_network_rested_there_is_no_score_and_where_it_made_up_for_it_
 
 def test_the_outline_of_the_sound_is_kept(tmp_path):
     sound = (np.arange(16_000) % 640 - 100).astype(np.int16)
-    seen = trace(write_wav(tmp_path / "saw.wav", sound), Wake())
+    seen = trace(write_wav(tmp_path / "saw.wav", sound), wake())
     slices = np.concatenate([sound, AFTER]).reshape(-1, SLICE_SAMPLES)
     assert np.array_equal(seen.lowest, slices.min(axis=1)) and np.array_equal(seen.highest, slices.max(axis=1))
 
@@ -99,21 +107,39 @@ def test_the_outline_of_the_sound_is_kept(tmp_path):
 def test_each_detection_each_near_miss_and_each_recording_without_a_word_is_a_line(tmp_path):
     spoken = write_wav(tmp_path / "spoken.wav", room(said("hey jarvis")))
     near = write_wav(tmp_path / "near.wav", room(said(*LIKE_IT)))
-    lines = list(search([spoken, near], Wake(words=("alexa", "hey_jarvis")), None))
+    lines = list(search([spoken, near], wake(words=("alexa", "hey_jarvis")), None))
     assert len(lines) == 3
     assert lines[0].startswith(f"{spoken}: hey_jarvis at 2.") and ", score 0.9" in lines[0]
     assert lines[1].startswith(f"{near}: near miss of hey_jarvis at ") and lines[1].endswith("(below the threshold)")
     assert lines[2] == f"{near}: no alexa or hey_jarvis"
 
 
+def test_a_picture_that_cannot_be_drawn_is_told_of_before_anything_is_heard(tmp_path):
+    path = write_wav(tmp_path / "silent.wav", silence(1))
+    with pytest.raises(UsageError, match=r"none/x\.png cannot be written"):
+        next(search([path], wake(), tmp_path / "none" / "x.png"))
+
+
+def test_a_recording_is_drawn(tmp_path):
+    list(search([write_wav(tmp_path / "silent.wav", silence(1))], wake(), tmp_path / "x.png"))
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_one_recording_is_drawn_at_a_time(tmp_path):
     path = write_wav(tmp_path / "silent.wav", silence(1))
     with pytest.raises(UsageError, match="--plot draws one recording, and 2 were given"):
-        list(search([path, path], Wake(), tmp_path / "x.png"))
+        list(search([path, path], wake(), tmp_path / "x.png"))
 
 
 def test_every_reason_of_a_near_miss_has_words():
-    assert set(files.WHY) == {"score", "patience", "level", "speech", "voice", "playback"}
+    checks = {}
+
+    def decision(settings, asked):
+        checks.update(asked)
+        return Decision(settings, asked)
+
+    WakeDetector(wake(confirm_speech=True), decision=decision)
+    assert set(files.WHY) == {"score", "patience", *checks}
 
 
 def wrong_recordings(tmp_path):
@@ -139,7 +165,7 @@ def wrong_recordings(tmp_path):
 
 def test_what_is_no_recording_is_refused_with_the_reason(tmp_path):
     for path, why in wrong_recordings(tmp_path):
-        for refuse in (lambda path: trace(path, Wake()), check):
+        for refuse in (lambda path: next(frames(path)), check):
             with pytest.raises(UsageError, match=why) as refused:
                 refuse(path)
             assert str(path) in str(refused.value)
@@ -149,7 +175,7 @@ def test_what_is_no_recording_is_refused_with_the_reason(tmp_path):
 def test_a_recording_that_ends_within_a_sample_is_searched_to_there(tmp_path, channels):
     path = write_wav(tmp_path / "cut.wav", silence(0.5 * channels), channels=channels)
     path.write_bytes(path.read_bytes()[:-1])
-    assert trace(path, Wake()).found == ()
+    assert trace(path, wake()).found == ()
 
 
 @pytest.mark.parametrize("rate", [0, 1, 40, 2**32 - 1])
@@ -159,4 +185,4 @@ def test_a_recording_at_an_absurd_rate_is_refused_with_the_reason(tmp_path, rate
     header[24:28] = rate.to_bytes(4, "little")
     path.write_bytes(header)
     with pytest.raises(UsageError, match=r"odd\.wav.*\b" + str(rate)):
-        trace(path, Wake())
+        next(frames(path))

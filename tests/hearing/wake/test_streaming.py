@@ -1,6 +1,7 @@
-"""The streaming network: openWakeWord's to the last bit, made where it is missing, done without where it cannot be made."""
+"""The streaming network: the plain models' numbers, made where it is missing, done without where it cannot be made."""
 
 import logging
+import platform
 import subprocess
 import sys
 
@@ -11,8 +12,9 @@ from device.checks import BUILT_IN_WORDS
 from device.hearing.models import bundled
 from device.hearing.wake import streaming
 from device.hearing.wake.detector import word_paths
-from device.hearing.wake.engine import STEP_SAMPLES, WakeEngine
+from device.hearing.wake.engine import WakeEngine
 from tests.fakes import pink_noise, said, silence
+from tests.hearing.wake.listening import steps
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +55,9 @@ def files(path):
 
 # --- The same -------------------------------------------------------------------------------------------------------
 
+MOST = 1e-5
+"""By which a score may differ, and an embedding in proportion to the largest: processors sum in orders of their own."""
+
 
 @pytest.fixture(scope="module")
 def both():
@@ -75,10 +80,17 @@ SOUNDS = {
 
 
 @pytest.mark.parametrize("kind", SOUNDS)
-def test_its_embeddings_and_scores_are_those_of_the_plain_models_to_the_last_bit(both, kind):
+def test_its_embeddings_and_scores_are_those_of_the_plain_models(both, kind):
     made, plain = (engine.twin() for engine in both)
-    sound = SOUNDS[kind]()
-    for step in sound[: len(sound) // STEP_SAMPLES * STEP_SAMPLES].reshape(-1, STEP_SAMPLES):
+    for step in steps(SOUNDS[kind]()):
+        assert made.score(step) == pytest.approx(plain.score(step), rel=0, abs=MOST)
+        assert np.abs(made.features - plain.features).max() <= MOST * np.abs(plain.features).max()
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="elsewhere the sums of the two may be made in another order")
+def test_on_x86_64_they_are_the_same_to_the_last_bit(both):
+    made, plain = (engine.twin() for engine in both)
+    for step in steps(SOUNDS["speech"]()):
         assert made.score(step) == plain.score(step)
         assert np.array_equal(made.features, plain.features)
 
@@ -86,7 +98,7 @@ def test_its_embeddings_and_scores_are_those_of_the_plain_models_to_the_last_bit
 def test_the_plain_models_have_a_memory_of_their_own_too_and_forget_it(both):
     _, plain = both
     first, second = plain.twin(), plain.twin()
-    noise = pink_noise(1.2, 0.1)[: 14 * STEP_SAMPLES].reshape(-1, STEP_SAMPLES)
+    noise = steps(pink_noise(1.2, 0.1))
     expected = [dict(first.score(step)) for step in noise]
     assert np.array_equal(second.features, plain.features) and not np.array_equal(second.features, first.features)
     first.reset()
@@ -193,10 +205,9 @@ def test_without_it_the_words_are_heard_all_the_same(place, maker, both, caplog)
     maker("exit 1")
     alone = WakeEngine(word_paths(("hey_jarvis",)))
     made, best = both[0].twin(), 0.0
-    sound = np.concatenate([silence(0.2), said("hey jarvis"), silence(0.3)])
-    for step in sound[: len(sound) // STEP_SAMPLES * STEP_SAMPLES].reshape(-1, STEP_SAMPLES):
+    for step in steps(np.concatenate([silence(0.2), said("hey jarvis"), silence(0.3)])):
         score = alone.score(step)["hey_jarvis"]
-        assert score == made.score(step)["hey_jarvis"]
+        assert score == pytest.approx(made.score(step)["hey_jarvis"], rel=0, abs=MOST)
         best = max(best, score)
     assert best > 0.9 and "plain models" in caplog.text
 
@@ -206,7 +217,7 @@ def test_whoever_listens_loads_neither_what_makes_it_nor_what_it_is_compared_wit
         "import sys, device.app\n"
         "from device.config import Wake\n"
         "from device.hearing.wake.detector import WakeDetector\n"
-        "WakeDetector(Wake(confirm_speech=True))\n"
+        "WakeDetector(Wake(voices='/nowhere', confirm_speech=True))\n"
         "print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
