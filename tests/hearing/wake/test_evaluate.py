@@ -114,6 +114,7 @@ def test_a_threshold_stands_for_those_of_all_words(directories):
     assert two.in_force.missed == 1 and by(two, 0.5).missed == 0
 
 
+@pytest.mark.slow
 def test_the_order_of_the_recordings_does_not_matter(directories, result):
     positive, negative = recordings(*directories)
     assert evaluate(positive[::-1], negative[::-1], wake(), no_progress).rows == result.rows
