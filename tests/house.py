@@ -35,6 +35,9 @@ class House:
         self.levers = Levers(directory / "pins")
         self.config = directory / "earshot.toml"
         tables = "" if "[agent]" in settings else f'[agent]\nurl = "{agent_url}"\n'
+        tables += (
+            "" if "[wake]" in settings else '[wake]\nvoices = "/nowhere"\n'
+        )  # who is enrolled here is not in this house
         self.config.write_text(f'[microphone]\ndevice = "pulse"\n[speaker]\ndevice = "pulse"\n{tables}{settings}')
         self.log = directory / "log"
         self.sounds: list[Playing] = []

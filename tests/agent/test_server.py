@@ -87,6 +87,7 @@ def test_stop_ends_the_session_with_all_that_was_said(client: Client) -> None:
     assert closed_with(client) == 1000
 
 
+@pytest.mark.slow
 def test_goodbye_ends_the_session_after_it_was_heard(client: Client, levers: Levers) -> None:
     levers.sentence_s = 0.8
     client.send("text", text="goodbye")
@@ -143,6 +144,7 @@ def test_a_reply_is_sent_little_ahead_of_being_heard(client: Client, levers: Lev
         assert sent - (time.monotonic() - began) < 0.45
 
 
+@pytest.mark.slow
 def test_it_does_not_hear_itself(client: Client, levers: Levers) -> None:
     levers.sentence_s = 0.6
     client.send("text", text="louder")
@@ -184,6 +186,7 @@ def test_the_wake_word_alone_and_short_noises_get_no_answer(
     assert texts(client.until("audio"), "agent") == ["Louder."]
 
 
+@pytest.mark.slow
 def test_a_foreign_sentence_is_not_understood_but_not_for_ever(client: Client, levers: Levers) -> None:
     for _ in range(2):
         client.say()

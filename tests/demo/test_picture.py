@@ -20,6 +20,7 @@ def wav(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_picture_shows_sounds_and_marks(wav: Path, tmp_path: Path) -> None:
     draw(conversation(), wav, tmp_path / "conversation.png", ["a line"])
     with Image.open(tmp_path / "conversation.png") as image:
@@ -30,6 +31,7 @@ def test_the_picture_shows_sounds_and_marks(wav: Path, tmp_path: Path) -> None:
         assert (np.abs(pixels - rgb).sum(axis=2) < 60).sum() > 500  # a thin line is mixed with what is below it
 
 
+@pytest.mark.slow
 def test_a_conversation_that_broke_off_early_can_be_drawn(wav: Path, tmp_path: Path) -> None:
     for count in (1, 2, 5):
         draw(conversation()[:count], wav, tmp_path / "conversation.png", [])

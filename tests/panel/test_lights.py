@@ -72,6 +72,7 @@ def test_the_next_look_takes_the_place_of_the_last(opened, changed):
     changed(5, 6, 13, test=lambda levels: levels == [0, 0, 0])
 
 
+@pytest.mark.slow
 def test_speaking_breathes(opened, changed):
     opened(LEDS).show(Look.SPEAKING)
     changed(6, test=lambda levels: 0.2 < levels[0] < 0.6)

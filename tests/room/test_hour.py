@@ -7,6 +7,8 @@ from tests.room.hour import QUIET_DBFS, SNRS, hour
 from tests.room.people import WORDS
 from tests.room.sounds import RATE, count
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def whole():

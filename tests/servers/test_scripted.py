@@ -224,6 +224,7 @@ def test_a_test_does_not_wait_for_what_a_visit_that_is_over_did_not_bring(server
     assert time.monotonic() - began < LIMIT_S / 2
 
 
+@pytest.mark.slow
 def test_both_ways_at_once_over_tls_nothing_is_lost(secure):
     secure.on_ready = lambda visit: visit.say(bytes(3_200_000), 16_000, bytes, chunk_s=0.02, lead_s=None)
     with dial(secure, max_queue=None) as client:
@@ -275,6 +276,7 @@ def test_it_ends_at_once_with_clients_that_say_nothing_and_says_goodbye_to_those
     assert closed.value.rcvd.code == 1001
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["plain", "tls"])
 def test_it_ends_in_time_with_a_client_that_does_not_read(kind):
     with contextlib.ExitStack() as clients:

@@ -367,6 +367,7 @@ def test_all_mistakes_are_told_at_once_and_the_missing_key_too():
     assert len(found) == 5 and "needs an API key" in found[-1] and "EARSHOT_API_KEY" in found[-1]
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(
         st.sampled_from([*GOOD, "x"]), JSON | st.dictionaries(st.sampled_from(list(GOOD["voice_config"])), JSON)

@@ -703,6 +703,7 @@ def test_any_body_of_an_answer_is_a_verdict(body):
         assert isinstance(verdict, SessionError) and "hunter2" not in str(verdict)
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from([*GOOD, "x"]), JSON | st.dictionaries(st.sampled_from(FIELDS), JSON)))
 def test_whatever_the_options_are_they_are_refused_or_make_a_message_of_json(options):
     if not problems(**options):

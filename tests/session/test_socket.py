@@ -398,6 +398,7 @@ def test_an_agent_whose_machine_lives_but_which_says_nothing_is_asked_and_given_
         assert server.connections[0].recv(4096)[0] & 0x0F == PING
 
 
+@pytest.mark.slow
 def test_an_agent_that_answers_when_asked_is_waited_for(opened, impatient):
     def script(server, connection):
         server.upgrade(connection)

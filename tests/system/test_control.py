@@ -202,6 +202,7 @@ def test_a_line_of_a_megabyte_is_refused_after_the_first_bytes(speaker, path, he
     assert ask("status", environ=here) == {"ok": True}
 
 
+@pytest.mark.slow
 def test_a_client_that_sends_nothing_more_is_given_up_after_a_second(speaker, path, here):
     with connect(path) as client:
         client.sendall(b'{"order": "st')
@@ -211,6 +212,7 @@ def test_a_client_that_sends_nothing_more_is_given_up_after_a_second(speaker, pa
         assert client.recv(4096) == b""
 
 
+@pytest.mark.slow
 def test_a_client_that_dribbles_is_given_up_after_a_second(speaker, path, here):
     with connect(path) as client, ThreadPoolExecutor() as pool:
         left = threading.Event()
@@ -537,6 +539,7 @@ def standing_in(path, answer=None):
             served.result(LIMIT_S)
 
 
+@pytest.mark.slow
 def test_a_speaker_that_stands_still_is_named_after_two_seconds(path, here, nowhere):
     with standing_in(path):
         started = time.monotonic()
