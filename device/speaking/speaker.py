@@ -42,8 +42,9 @@ MARGIN_S = 0.003
 """A period is handed over this long before the card has room for it. The card holds two: 20 ms more are in hand."""
 RESTING_PERIODS = 4
 """So many are written at a time while nothing sounds and nobody is about to be answered: an order may come 80 ms late."""
-REST_AFTER = 50
-"""Periods of silence before that. A card that starts takes more at once than it holds, which `LostTime` must not go by."""
+REST_AFTER = 500
+"""Periods of silence before that. A card that starts takes more at once than it holds, which `LostTime` must not go by, and in
+the first seconds the whole machine is busy with starting us."""
 ROOM_S = 0.15
 """How long a chime may go on sounding in the room."""
 _INBOX = 4096
