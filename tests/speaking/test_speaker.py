@@ -116,7 +116,7 @@ def test_it_plays_silence_while_there_is_nothing_to_play(bench):
 def resting(make):
     """A speaker that nobody is about to hear."""
     bench = make(awake=False)
-    bench.play(49 + 8)
+    bench.play(module.REST_AFTER - 1 + 8)
     bench.card.writes.items.clear()
     return bench
 
@@ -137,7 +137,7 @@ def test_a_session_that_begins_ends_the_rest_with_the_block_that_is_being_writte
     resting.play(10)
     assert set(resting.card.writes.items[before:]) == {PERIOD}
     resting.awake.clear()
-    resting.play(60)
+    resting.play(module.REST_AFTER)
     assert resting.card.writes.items[-1] == 4 * PERIOD
 
 
@@ -169,14 +169,14 @@ def test_a_reply_that_has_not_enough_for_its_beginning_waits_60_ms_at_rest_too(r
 
 
 @pytest.mark.parametrize("periods", [0, 5])
-def test_it_rests_after_a_second_of_silence(make, periods):
+def test_it_rests_after_ten_seconds_of_silence(make, periods):
     bench = make(awake=False)
     if periods:
         bench.feed(1, level(periods))
-    loud = np.flatnonzero(bench.play(100))
+    loud = np.flatnonzero(bench.play(550))
     silent_from = loud[-1] // PERIOD + 1 if len(loud) else 0
     writes = bench.card.writes.items
-    assert set(writes[: silent_from + 49]) == {PERIOD} and set(writes[silent_from + 49 :]) == {4 * PERIOD}
+    assert set(writes[: silent_from + 499]) == {PERIOD} and set(writes[silent_from + 499 :]) == {4 * PERIOD}
 
 
 def test_what_begins_at_rest_is_masked_for_as_much_longer_as_it_may_be_late(resting):
