@@ -19,7 +19,7 @@ from _pytest.runner import runtestprotocol
 
 STALL_S = 0.02
 """So much too late is a stall: a period of sound."""
-REPEATS = 2
+REPEATS = 3
 _TICK_S = 0.005
 
 
