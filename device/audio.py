@@ -84,8 +84,11 @@ class LostTime:
         self._floor: float | None = None
         self._lowest = float("inf")
 
-    def tick(self, now: float) -> int:
-        """Note that a period ended at `now`; returns how many periods are known to be lost since the last call."""
+    def tick(self, now: float, periods: int = 1) -> int:
+        """Note that so many periods ended at `now`; returns how many are known to be lost since the last call."""
+        return sum(self._tick(now) for _ in range(periods))
+
+    def _tick(self, now: float) -> int:
         self._lowest = min(self._lowest, now - self._count * self._period_s)
         self._count += 1
         if self._count % self.WINDOW:

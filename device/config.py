@@ -84,6 +84,10 @@ class Wake:
     )
     always_on: bool = field(default=False, metadata={"about": "whether the network runs in silence too"})
 
+    def threshold_by_word(self) -> dict[str, float]:
+        """The threshold of each word, by its name."""
+        return {name: self.thresholds.get(name, self.threshold) for name in map(checks.word_name, self.words)}
+
 
 @dataclass(frozen=True, slots=True)
 class Agent:

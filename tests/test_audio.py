@@ -53,6 +53,12 @@ def paced(count, start=10.0):
     return [start + number * FRAME_S for number in range(count)]
 
 
+def test_periods_that_end_together_count_each():
+    together, apart = LostTime(FRAME_S), LostTime(FRAME_S)
+    for now in [*(10 + 0.08 * number for number in range(40)), *(10.5 + 0.08 * number for number in range(40, 80))]:
+        assert together.tick(now, 4) == sum(apart.tick(now) for _ in range(4))
+
+
 def test_an_even_pace_loses_nothing():
     assert sum(lost(paced(1000))) == 0
 

@@ -115,7 +115,7 @@ class Microphone:
                 self._step = (self._step + len(frames)) % RESTING_FRAMES
                 for later, frame in zip(range(len(frames) - 1, -1, -1), frames, strict=True):
                     self._hear(Frame(frame, now - later * FRAME_S))
-                if periods := sum(lost.tick(now) for _ in range(count)):
+                if periods := lost.tick(now, count):
                     self._post(Dropped("microphone", periods))
         finally:
             stream.close()

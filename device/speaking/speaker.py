@@ -163,7 +163,7 @@ class Speaker:
                 self._write(stream, silence * count if samples is None else _interleave(samples, stream.channels))
                 self.played_at = now = time.monotonic()
                 reference.written(samples, now)
-                if frames := sum(lost.tick(now) for _ in range(count)):
+                if frames := lost.tick(now, count):
                     self._post(Dropped("speaker", frames))
         finally:
             stream.close()

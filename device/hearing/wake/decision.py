@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from device.checks import word_name
 from device.config import Wake
 from device.events import NearMiss, WakeHeard
 
@@ -41,12 +40,8 @@ class Decision:
 
     def __init__(self, settings: Wake, checks: Mapping[str, Check]) -> None:
         self._words = [
-            _Word(
-                name,
-                settings.thresholds.get(name, settings.threshold),
-                settings.patiences.get(name, settings.patience),
-            )
-            for name in map(word_name, settings.words)
+            _Word(name, limit, settings.patiences.get(name, settings.patience))
+            for name, limit in settings.threshold_by_word().items()
         ]
         self._checks = checks
         self._refractory_s = settings.refractory_s

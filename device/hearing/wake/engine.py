@@ -28,6 +28,7 @@ CONTEXT = 480
 """Samples before a step that its first mel windows reach back to."""
 _MELS, BANDS = 76, 32
 FEATURES = 96
+"""Numbers in an embedding."""
 
 
 class _Front(Protocol):

@@ -37,6 +37,10 @@ class Row:
     """False ones, beside `near` near misses in what is no wake word."""
     near: int
 
+    @property
+    def name(self) -> str:
+        return "in force" if self.threshold is None else f"{self.threshold:.3f}".removesuffix("0")
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Evaluation:
@@ -203,9 +207,8 @@ def report(evaluation: Evaluation, settings: Wake) -> list[str]:
         f"{'threshold':10}{'missed':>7}{'%':>7}{'nearly':>8}{'false alarms':>16}{'an hour':>9}{'near misses':>13}",
     ]
     for row in (*evaluation.rows, evaluation.in_force):
-        name = "in force" if row.threshold is None else f"{row.threshold:.3f}".removesuffix("0")
         lines.append(
-            f"{name:10}{row.missed:7}{evaluation.missed_percent(row):7.1f}{row.nearly:8}"
+            f"{row.name:10}{row.missed:7}{evaluation.missed_percent(row):7.1f}{row.nearly:8}"
             f"{row.alarms:16}{evaluation.alarms_an_hour(row):9.1f}{row.near:13}"
         )
     if not evaluation.in_force.alarms:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from device.audio import FULL_SCALE, RATE
-from device.checks import word_name
 from device.config import Wake
 from device.errors import HardwareError, UsageError
 from device.events import NearMiss, WakeHeard
@@ -39,7 +38,7 @@ def draw_trace(trace: Trace, settings: Wake, name: str, path: Path) -> None:
     heard = sum(isinstance(one, WakeHeard) for one in trace.found)
     near = len(trace.found) - heard
     found = f"{heard} wake {'word' if heard == 1 else 'words'}, {near} near {'miss' if near == 1 else 'misses'}"
-    with _figure(path, 8, name, found) as figure:
+    with _figure(path, name, found) as figure:
         sound, scores = figure.subplots(2, sharex=True, height_ratios=[1, 1.25])
         figure.subplots_adjust(left=0.065, right=0.985, top=0.84, bottom=0.08, hspace=0.08)
         _waveform(sound, trace)
@@ -51,7 +50,7 @@ def draw_trace(trace: Trace, settings: Wake, name: str, path: Path) -> None:
 def draw_evaluation(evaluation: Evaluation, settings: Wake, path: Path) -> None:
     """Draw misses against false alarms, and both by threshold, as a PNG of 1600 by 800 pixels. Raises as `draw_trace`."""
     counts = f"{evaluation.words} wake words, {duration(evaluation.hours)} of other sound"
-    with _figure(path, 8, "Wake words missed against false alarms", counts) as figure:
+    with _figure(path, "Wake words missed against false alarms", counts) as figure:
         against, by_threshold = figure.subplots(1, 2)
         figure.subplots_adjust(left=0.06, right=0.94, top=0.84, bottom=0.1, wspace=0.16)
         _against(against, evaluation)
@@ -87,7 +86,7 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _figure(path: Path, height: float, title: str, text: str) -> Iterator[Any]:
+def _figure(path: Path, title: str, text: str) -> Iterator[Any]:
     mpl = _matplotlib(path)
     mpl.use("Agg")
     from matplotlib import pyplot as plt
@@ -104,7 +103,7 @@ def _figure(path: Path, height: float, title: str, text: str) -> Iterator[Any]:
         "ytick.color": DIM,
     }
     with mpl.rc_context(style):
-        figure = plt.figure(figsize=(16, height), dpi=100, facecolor=PAPER)
+        figure = plt.figure(figsize=(16, 8), dpi=100, facecolor=PAPER)
         try:
             figure.text(0.012, 0.95, title, fontsize=19, weight="bold", va="center", parse_math=False)
             figure.text(0.012, 0.905, text, fontsize=11, color=DIM, va="center")
@@ -129,7 +128,7 @@ def _waveform(row: Any, trace: Trace) -> None:
 
 
 def _scores(row: Any, trace: Trace, settings: Wake) -> None:
-    thresholds = _in_force(settings)
+    thresholds = list(settings.threshold_by_word().values())
     steps = min(len(scores) for scores in trace.scores.values())
     marker = "." if steps < SEEN_STEPS else None
     for colour, (name, scores) in zip(cycle(WORDS), trace.scores.items()):
@@ -198,7 +197,7 @@ def _against(panel: Any, evaluation: Evaluation) -> None:
 
 def _thresholds(panel: Any, points: list[tuple[float, float]], evaluation: Evaluation) -> None:
     """Written beside the points, as far as there is room: from the lowest up, those that come to the same as a range."""
-    names = [f"{row.threshold:.3f}".removesuffix("0") for row in evaluation.rows]
+    names = [row.name for row in evaluation.rows]
     taken: list[np.ndarray] = []
     for point, same in groupby(zip(points, names, strict=True), lambda pair: pair[0]):
         group = [name for _, name in same]
@@ -222,15 +221,10 @@ def _by_threshold(panel: Any, evaluation: Evaluation, settings: Wake) -> None:
         highest = max(1, *values)
         axes.set_ylim(-0.02 * highest, 1.06 * highest)
     other.spines["right"].set_visible(True)
-    for threshold in set(_in_force(settings)):
+    for threshold in set(settings.threshold_by_word().values()):
         panel.axvline(threshold, color=HEARD, linewidth=1.3, zorder=2)
         place = panel.get_xaxis_transform()
         panel.text(threshold, 1.02, "in force", color=HEARD, weight="bold", ha="center", transform=place)
     panel.set_xlim(0, 1)
     panel.set_xlabel("threshold")
     panel.grid(color=REST)
-
-
-def _in_force(settings: Wake) -> list[float]:
-    """The threshold of each word."""
-    return [settings.thresholds.get(name, settings.threshold) for name in map(word_name, settings.words)]

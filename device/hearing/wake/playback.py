@@ -1,7 +1,6 @@
 """Wake words that the speaker says itself."""
 
 from device.audio import FRAME_S, SILENT_FRAME, Chunks, Frame
-from device.checks import word_name
 from device.config import Wake
 from device.hearing.wake.decision import NEAR
 from device.hearing.wake.engine import STEP_SAMPLES, WakeEngine
@@ -18,9 +17,7 @@ class Playback:
 
     def __init__(self, settings: Wake, engine: WakeEngine) -> None:
         self._engine = engine
-        self._near = {
-            name: settings.thresholds.get(name, settings.threshold) * NEAR for name in map(word_name, settings.words)
-        }
+        self._near = {name: limit * NEAR for name, limit in settings.threshold_by_word().items()}
         self._steps = Chunks(STEP_SAMPLES)
         self._said: dict[str, float] = {}
         """When each word was said last (seconds, CLOCK_MONOTONIC)."""

@@ -2,15 +2,14 @@
 
 import hashlib
 import logging
-import os
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from device.errors import HardwareError
 from device.hearing.models import bundled, load
+from device.replacing import replacing
 
 log = logging.getLogger(__name__)
 
@@ -38,24 +37,18 @@ def make() -> None:
         HardwareError: that failed.
     """
     path = kept_at()
-    fresh = path.with_suffix(f".{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "device.hearing.wake.graph", str(fresh)]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_LIMIT_S)
-        if done.returncode:
-            raise HardwareError((done.stderr.strip() or "no reason was given").splitlines()[-1])
-        with fresh.open("rb") as file:
-            os.fsync(file.fileno())
-        fresh.replace(path)  # whole or not at all, whenever the power fails
+        with replacing(path) as fresh:
+            command = [sys.executable, "-m", "device.hearing.wake.graph", str(fresh)]
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_LIMIT_S)
+            if done.returncode:
+                raise HardwareError((done.stderr.strip() or "no reason was given").splitlines()[-1])
         for old in path.parent.glob("wake-*.onnx"):
             if old != path:
                 old.unlink(missing_ok=True)
     except (OSError, subprocess.SubprocessError) as error:
         raise HardwareError(str(error)) from None
-    finally:
-        with suppress(OSError):  # on a file system that is read-only, even to remove what is not there fails
-            fresh.unlink()
 
 
 def streaming_network() -> Any | None:

@@ -4,7 +4,6 @@
 hears nobody, would be worse than one that hears everybody for a while.
 """
 
-import contextlib
 import hashlib
 import logging
 import os
@@ -16,10 +15,11 @@ from typing import NamedTuple
 import numpy as np
 
 from device.errors import HardwareError
+from device.hearing.wake.engine import FEATURES
+from device.replacing import replacing
 
 log = logging.getLogger(__name__)
 
-FEATURES = 96
 _LARGEST = 1 << 20
 """Bytes of a file: weights for 100 embeddings are 38 kB."""
 
@@ -127,17 +127,12 @@ def write(path: Path, voice: Voice) -> None:
     Raises:
         HardwareError: it cannot be written.
     """
-    fresh = path.with_suffix(f".{os.getpid()}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
     try:
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
+        with replacing(path) as fresh, os.fdopen(os.open(fresh, flags, 0o600), "wb") as file:
             np.savez(file, word=voice.word, model=voice.model, weights=voice.weights, bias=np.float64(voice.bias))
             if os.geteuid() == 0:  # the speaker, which is to read it, may be somebody else
                 home = path.parent.stat()
                 os.fchown(file.fileno(), home.st_uid, home.st_gid)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
     except OSError as error:
-        with contextlib.suppress(OSError):  # a disk that may not be written says so here too
-            fresh.unlink(missing_ok=True)
         raise HardwareError(f"{path} cannot be written: {error.strerror}.") from None

@@ -11,8 +11,8 @@ from device.events import NearMiss, WakeHeard
 from device.hearing.models import bundled
 from device.hearing.wake.decision import APART_STEPS
 from device.hearing.wake.detector import WakeDetector, word_paths
-from device.hearing.wake.engine import STEP_S, STEP_SAMPLES, WakeEngine
-from device.hearing.wake.verifier import FEATURES, Voice, checksum, write
+from device.hearing.wake.engine import FEATURES, STEP_S, STEP_SAMPLES, WakeEngine
+from device.hearing.wake.verifier import Voice, checksum, write
 from tests.fakes import pink_noise, said, silence, tone
 from tests.hearing.wake.listening import Script, events, ones, wake, words_in
 
