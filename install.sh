@@ -1,21 +1,40 @@
 #!/usr/bin/env bash
-# Prepares Earshot on this machine: Debian packages, then .venv with everything that tests/requirements.lock pins.
+# Makes a Raspberry Pi a speaker (device/install/flash.sh), or prepares a checkout: Debian packages, then .venv with everything
+# that tests/requirements.lock pins.
 #
-# Each part is done only if it is missing, and .venv/stamp is written last: after any failure, run it again.
+# Each part is done only if it is missing, and the stamp of an environment is written last: after any failure, run it again.
 # Sourcing this file defines its functions and does nothing.
 set -euo pipefail
 
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 venv=$here/.venv
 requirements=$here/tests/requirements.lock
-stamp_file=$venv/stamp
+pins=("$requirements" "$here/pyproject.toml") # after a change of these, .venv is not ready
 # PyAudio is seen only by the Python it was packaged for: never one of pyenv or conda that comes first on the PATH.
 python=/usr/bin/python3
 free_mb=1200 # measured: .venv 690 MB, and while pip works its downloads twice, 200 MB each
+wheels=()    # options of pip: where it finds its packages, if not where it always does
+debs=()      # the same of apt
+# Python files that a speaker seldom or never reads, 45 of 60 MB: training, enrolment, installation, tests.
+rare='/(scipy|sklearn|onnx|joblib|narwhals|setuptools|pip|tests|transformers|quantization|tools)/'
 
 usage() {
     cat <<'END'
-Usage: ./install.sh --demo [OPTION...]  prepare this machine and play a whole conversation, without microphone or
+Usage: sudo ./install.sh [OPTION...]    make this Raspberry Pi a speaker. Once more: only what is missing or new is done
+         --board NAME                   its sound board, if that is not recognised; --list-boards shows those known
+         --agent NAME                   whom you will talk to: local (default), datagrid, atoms, workbuddy, savants, openai
+         --key-file FILE, --no-key      the agent's API key, for which you are asked otherwise
+         --offline DIR                  without a network, with what --download DIR fetched
+         --root DIR                     for the system below DIR, such as a mounted card, instead of this one
+         --yes, --dry-run               ask nothing; only say what would be done
+       sudo ./install.sh --update       use this release from now on if it works, with settings and key as they are
+       sudo ./install.sh --rollback     use the release before it again
+       sudo ./install.sh --uninstall    take it away; with --purge also settings, key, voices and packages
+       sudo ./install.sh --download DIR fetch what a machine with this system needs, for --offline DIR
+       sudo ./install.sh --image IN.img[.xz] --out OUT.img [OPTION...]
+                                        make a card that speaks at its first start; --image --help shows its options
+
+       ./install.sh --demo [OPTION...]  prepare this machine and play a whole conversation, without microphone or
                                         speaker; options go to `earshot demo`, such as --real (use the real ones)
        ./install.sh --dev               prepare only: system packages and .venv, for .venv/bin/earshot and tests/run
        ./install.sh --help              show this
@@ -104,14 +123,26 @@ advice() {
 
 # --- System packages ------------------------------------------------------------------------------------------------
 
-# packages dev|demo: a line per Debian package: its name, and what for.
+# packages dev|demo|speaker: a line per Debian package: its name, and what for.
 packages() {
     cat <<'END'
 python3-venv        Python, and environments of its own for each program
 python3-pyaudio     reads the microphone and feeds the speaker (pip has none for Linux)
+espeak-ng           the voice of the built-in agent
+END
+    if [[ $1 == speaker ]]; then
+        cat <<'END'
+flite               other people's voices, to tell yours from (earshot wake --enrol)
+alsa-utils          sets the volumes of sound boards
+python3-spidev      drives lights of the kind APA102
+device-tree-compiler translates the descriptions of sound boards
+END
+        optional python3-lgpio "      drives button and lights"
+        return
+    fi
+    cat <<'END'
 pulseaudio-utils    plays into that card and records it
 libasound2-plugins  lets ALSA programs use that card
-espeak-ng           the voice of the built-in agent
 flite               the voices of the people in demo and tests
 END
     if ! excludes_pulseaudio; then
@@ -121,9 +152,21 @@ END
             awk '$1 == "Depends:" && $2 !~ /</ { printf "%-19s needed by PulseAudio, the virtual sound card\n", $2 }'
     fi
     if [[ $1 == dev ]]; then
-        say "iproute2            sets up the network cable that the tests pull"
-        say "openssl             makes the certificates that the tests try"
-        say "shellcheck          checks the shell scripts"
+        cat <<'END'
+iproute2            sets up the network cable that the tests pull
+openssl             makes the certificates that the tests try
+shellcheck          checks the shell scripts
+bats                tries the functions of shell scripts
+device-tree-compiler translates the descriptions of sound boards
+systemd             judges the units (systemd-analyze)
+debootstrap         makes the systems in which install.sh is tried
+qemu-system-x86     the computer of the virtual Pi
+qemu-user-static    runs programs of a Pi's processor
+binfmt-support      lets the kernel find it
+e2fsprogs           makes disks of files
+dosfstools          makes boot partitions
+mtools              writes to them
+END
     fi
     if is_raspberry_pi; then
         optional python3-lgpio "  drives button and lights"
@@ -139,10 +182,10 @@ is_installed() { [[ $(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null) =
 
 # optional NAME WHY: a package that not every archive has.
 optional() {
-    if is_installed "$1" || apt-cache show "$1" >/dev/null 2>&1; then say "$1 $2"; fi
+    if is_installed "$1" || apt-cache "${debs[@]}" show "$1" >/dev/null 2>&1; then say "$1 $2"; fi
 }
 
-# missing dev|demo: those lines of `packages` whose package is not installed.
+# missing dev|demo|speaker: those lines of `packages` whose package is not installed.
 missing() {
     local wanted
     wanted=$(packages "$1")
@@ -179,13 +222,32 @@ as_root() {
     if is_root; then "$@"; else sudo "$@"; fi
 }
 
-# apt COMMAND...: the first boot of a new system often holds apt's lock for minutes, so wait for it.
+# apt COMMAND...: the first boot of a new system often holds apt's lock for minutes, so wait for it. Nobody could answer
+# whether to keep a changed file of /etc: it is kept.
 apt() {
     as_root env LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
-        apt-get -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@" 9>&-
+        apt-get -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 \
+        -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "${debs[@]}" "$@" 9>&-
 }
 
-# install_packages dev|demo
+# read_lists: apt itself does not wait for the lock of the lists.
+read_lists() {
+    local start=$SECONDS
+    until apt update; do
+        if ((SECONDS - start > 300)) || ! tail -n 3 "$log" | grep -q 'Could not get lock .*/lists/lock'; then return 1; fi
+        sleep 5
+    done
+}
+
+# change_packages COMMAND...: where a power cut stopped dpkg halfway, apt refuses until that has been ended.
+change_packages() {
+    if apt "$@"; then return; fi
+    if ! grep -q 'dpkg was interrupted' "$log"; then return 1; fi
+    as_root env LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive dpkg --force-confdef --force-confold --configure -a 9>&- || true
+    apt "$@"
+}
+
+# install_packages dev|demo|speaker
 install_packages() {
     local lines
     lines=$(missing "$1")
@@ -195,11 +257,11 @@ install_packages() {
     say "  ${lines//$'\n'/$'\n'  }"
     become_root
     # A stranger's broken archive must not stop us: what matters shows when we install.
-    attempt "Reading the lists of packages (about 10 s)" apt update || true
+    attempt "Reading the lists of packages (about 10 s)" read_lists || true
     names=$(missing "$1" | cut -d ' ' -f 1 | xargs) # the lists may have been empty, or old
     # shellcheck disable=SC2086 # one word per package
     step "Installing them (1 to 3 minutes, on a Raspberry Pi up to 10)" \
-        apt install --no-install-recommends --no-remove $names
+        change_packages install --no-install-recommends --no-remove $names
     if [[ " $names " == *" pulseaudio "* ]]; then leave_the_sound_alone; fi
 }
 
@@ -251,10 +313,10 @@ base() { say "$(readlink -f "$python") $venv"; }
 
 stamp() {
     base
-    cat "$requirements" "$here/pyproject.toml" | sha256sum
+    cat "${pins[@]}" | sha256sum
 }
 
-is_venv_ready() { [[ -f $stamp_file && $(<"$stamp_file") == "$(stamp)" ]]; }
+is_venv_ready() { [[ -f $venv/stamp && $(<"$venv/stamp") == "$(stamp)" ]]; }
 
 # in_venv COMMAND...: runs a command of .venv as if it were the only Python here. How pip reaches its index is the
 # owner's to say; what else they told it (PIP_USER, PIP_TARGET, ...) would install elsewhere.
@@ -274,8 +336,8 @@ in_venv() (
     exec "$command" "$@"
 )
 
-# pip ARGUMENT...: installs exactly what it is told, into .venv.
-pip() { in_venv python -m pip --no-input install --no-user --progress-bar off --no-deps "$@"; }
+# pip ARGUMENT...: installs exactly what it is told, into .venv. To compile all of it would take a small Pi minutes.
+pip() { in_venv python -P -m pip --no-input install --no-user --progress-bar off --no-compile --no-deps "$@"; }
 
 # The virtual card for a desktop that excludes the package: its program and modules in .venv.
 unpack_pulseaudio() {
@@ -300,22 +362,38 @@ download_pulseaudio() (
 
 has_pulseaudio() { [[ -x $venv/bin/pulseaudio ]] || ! excludes_pulseaudio; }
 
+# make_venv dev|speaker
 make_venv() {
+    local over=()
     # Without a stamp, pip may have been stopped halfway through a package, which it would take for installed.
-    if [[ ! -f $stamp_file || $(head -n 1 "$stamp_file") != "$(base)" ]]; then
+    if [[ ! -f $venv/stamp || $(head -n 1 "$venv/stamp") != "$(base)" ]]; then
         rm -rf "$venv"
-        step "Making .venv (5 s, on a Raspberry Pi 30 s)" \
+        mkdir -p "$(dirname "$venv")"
+        step "Making a Python environment (5 s, on a Raspberry Pi 30 s)" \
             env -u PYTHONHOME -u PYTHONPATH "$python" -I -m venv --system-site-packages "$venv"
+        # Else pip takes packages of Debian, which have no hashes. It then replaces nothing: not what Python 3.11 put there.
+        over=(--ignore-installed)
+        rm -rf "$venv"/lib/python3*/site-packages/{setuptools,pkg_resources}*
     fi
-    rm -f "$stamp_file"
+    rm -f "$venv/stamp"
     mkdir -p "$venv/tmp"
     step "Installing Python packages: 200 MB (1 minute, on a Raspberry Pi 5)" \
-        pip --require-hashes --only-binary :all: --requirement "$requirements"
-    step "Installing Earshot itself (5 s)" pip --no-build-isolation --no-index --editable "$here"
-    step "Trying what was installed (a few seconds)" in_venv python -c \
-        "import device, gpiozero, matplotlib, numpy, onnxruntime, pocketsphinx, pyaudio, samplerate, websocket, websockets"
+        pip --require-hashes --only-binary :all: "${over[@]}" "${wheels[@]}" --requirement "$requirements"
+    if [[ $1 == dev ]]; then
+        step "Installing Earshot itself (5 s)" pip --no-build-isolation --no-index --editable "$here"
+    else # whose user may not write there, and would compile it at each start
+        step "Compiling what is used often (20 s)" in_venv python -m compileall -q -x "$rare" "$venv/lib"
+    fi
+    step "Trying what was installed (a few seconds)" in_venv python -c "import $(modules "$1")"
     rm -rf "$venv/tmp" "$venv/share/earshot" # the network was made of other models, perhaps
-    stamp >"$stamp_file"
+    sync                                     # a stamp that outlives a power cut must not outlive what it vouches for
+    stamp >"$venv/stamp"
+}
+
+# modules dev|speaker: what has to import, with commas.
+modules() {
+    local all=gpiozero,numpy,onnxruntime,pocketsphinx,pyaudio,samplerate,websocket,websockets
+    if [[ $1 == dev ]]; then echo "$all,device,matplotlib"; else echo "$all,onnx"; fi
 }
 
 # has_network: made after what makes it was changed.
@@ -350,7 +428,7 @@ prepare() {
     check_python
     install_packages "$1"
     check_python
-    if ! is_venv_ready; then make_venv; fi
+    if ! is_venv_ready; then make_venv dev; fi
     if ! has_network; then make_network; fi
     if ! has_pulseaudio; then unpack_pulseaudio; fi
     exec 9<&-
@@ -374,14 +452,14 @@ main() {
             fi
             prepare dev
             ;;
-        "")
-            say "Putting Earshot on a Raspberry Pi comes in a later release. This works now:" >&2
-            usage >&2
-            exit 2
+        --image)
+            check_python
+            exec env -u PYTHONHOME PYTHONPATH="$here" PYTHONDONTWRITEBYTECODE=1 "$python" -s -P -m device.install.image "$@"
             ;;
         *)
-            usage >&2
-            exit 2
+            # shellcheck source=device/install/flash.sh
+            source "$here/device/install/flash.sh"
+            flash "$@"
             ;;
     esac
 }

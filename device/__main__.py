@@ -74,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--port", type=_port, default=8765, help="default: 8765")
     added = command("check", _check, "Try each part, and say what is wrong with it.")
     added.add_argument("--agent", action="store_true", help="only the agent, step by step; no speech is sent")
+    added.add_argument("--json", action="store_true", help="one JSON object, for programs; nobody is asked anything")
+    text = "pack what those who help have to know, without keys, speech, names or addresses"
+    added.add_argument("--bundle", nargs="?", const="", metavar="FILE.tar.gz", help=text)
     command("config", _config, "Print the settings in force, without secrets.")
     command("devices", _devices, "List microphones and speakers by the names that settings take.")
     added = command("wake", _wake, "Say where recordings hold a wake word, or how well the settings hear it.")
@@ -105,13 +108,17 @@ def _png(text: str) -> Path:
     return Path(text)
 
 
-def _settings(options: argparse.Namespace) -> tuple[config.Config, Key]:
-    """The settings and the key; all mistakes of the file are reported at once, then all in what the agent needs."""
+def _settings(options: argparse.Namespace, keyless: bool = False) -> tuple[config.Config, Key]:
+    """The settings and the key; all mistakes of the file are reported at once, then all in what the agent needs.
+
+    `keyless`: it may be without a key.
+    """
     from device.session.protocols import PROTOCOLS
 
     settings = config.load(options.config)
     key = api_key(settings.agent, os.environ)
-    if problems := PROTOCOLS[settings.agent.protocol].problems(settings.agent, key.value):
+    problems = PROTOCOLS[settings.agent.protocol].problems(settings.agent, key.value)
+    if problems and not (keyless and key.value is None):
         raise ConfigError(*problems)
     return settings, key
 
@@ -145,10 +152,20 @@ def _agent(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from device.system.check import check, check_agent
+    from device.system.check.agent import check_agent
+    from device.system.check.command import Wishes, bundle_path, check
 
-    settings, key = _settings(options)
-    return (check_agent if options.agent else check)(settings, key)
+    if options.agent and (options.json or options.bundle is not None):
+        raise UsageError("--agent goes with neither --json nor --bundle.")
+    # The key of a speaker that is installed is for root alone; who is not can check all the rest.
+    keyless = not options.agent and os.geteuid() != 0 and Path("/opt/earshot/current").exists()
+    settings, key = _settings(options, keyless)
+    if options.agent:
+        return check_agent(settings, key, lambda text: print(text, flush=True))
+    if not options.verbose:
+        logging.disable(logging.WARNING)  # the parts say it themselves
+    somebody = sys.stdin is not None and sys.stdin.isatty()
+    return check(settings, key, Wishes(options.json, bundle_path(options.bundle), somebody))
 
 
 def _config(options: argparse.Namespace) -> int:

@@ -1,5 +1,6 @@
 """The speaker: the only place that builds its parts, starts them, runs the brain and stops them."""
 
+import contextlib
 import logging
 import os
 import queue
@@ -18,6 +19,7 @@ from device.events import (
     Effect,
     Event,
     Exit,
+    FirstReady,
     InterruptAgent,
     OpenEar,
     OpenMicrophone,
@@ -54,7 +56,7 @@ from device.state import RESTING, State
 from device.status import Status
 from device.system.control import Control
 from device.system.notify import Notifier
-from device.system.process import runtime_file
+from device.system.process import is_first_start, runtime_file
 from device.worker import Worker, stop_all
 
 log = logging.getLogger(__name__)
@@ -93,7 +95,7 @@ class App:
         self._speaker = Speaker(
             speaker,
             self._post,
-            open_stream=lambda: cards.open_output(speaker.device),
+            open_stream=lambda: cards.open_output(speaker.device, speaker.rate),
             awake=self._awake,
             reference=lambda frame: self._ear.played(frame),
         )
@@ -108,7 +110,7 @@ class App:
             microphone,
             self._ear.hear,
             self._post,
-            open_stream=lambda: cards.open_input(microphone.device, microphone.channels),
+            open_stream=lambda: cards.open_input(microphone.device, microphone.channels, microphone.rate),
             awake=self._awake,
         )
         self._workers = [
@@ -129,7 +131,9 @@ class App:
         started = time.monotonic()
         self._patient_until = started + START_S
         self._log.write(started, "started", pid=os.getpid())
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_IGN:  # nohup
+                continue
             signal.signal(number, lambda *_: self._post(StopAsked()))  # SimpleQueue.put may interrupt itself
         try:
             self._open_panel()
@@ -145,9 +149,12 @@ class App:
     def _open_panel(self) -> None:
         try:
             self._lights = open_lights(self._config.panel)
+        except NoGpio as error:
+            log.warning("%s Going on without lights.", error)
+        try:
             self._button = open_button(self._config.panel, self._post)
         except NoGpio as error:
-            log.warning("%s Going on without lights and button.", error)
+            log.warning("%s Going on without the button.", error)
 
     def _post(self, event: Event) -> None:
         """Put an event into the inbox, with its time; any thread, never waits."""
@@ -192,6 +199,8 @@ class App:
             self._live(now, started)
         elif now > self._patient_until:
             self._step(WorkerDied(dead[0], self._verdict(dead[0])), now)
+        elif self._ready:  # a card that was just opened may take longer than the watchdog waits
+            self._notifier.watchdog()
 
     def _live(self, now: float, started: float) -> None:
         if not self._ready:
@@ -199,6 +208,8 @@ class App:
             self._log.write(now, "ready", start_s=round(now - started, 3))
             log.info("= ready; say %s", " or ".join(self._config.wake.words))
             self._notifier.ready()
+            if is_first_start():
+                self._post(FirstReady())
         self._notifier.watchdog()
 
     def _verdict(self, part: str) -> str:
@@ -263,11 +274,12 @@ class App:
     def _stop(self) -> None:
         self._notifier.stopping()
         self._stopped.set()
-        self._link.close()
         try:
-            for part in (self._button, self._lights):
-                if part is not None:
-                    part.close()
+            with contextlib.ExitStack() as parts:  # whatever fails, the lamps go dark
+                for part in (self._lights, self._button):
+                    if part is not None:
+                        parts.callback(part.close)
+                self._link.close()
         finally:
             ended = stop_all(self._workers)
             self._log.write(time.monotonic(), "stopped")

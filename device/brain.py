@@ -65,6 +65,8 @@ def _decide(state: State, event: Event, now: float) -> Step:
             return _leave(state, 1, now)
         case e.StopAsked() if state.exit_code is None:
             return _leave(state, 0, now)
+        case e.FirstReady():
+            return state, (e.SayReason("ready"),) if state.phase in RESTING else ()
         case e.DeadlinePassed():
             return _deadline(state, now)
         case e.TimerSet(name=name, in_s=in_s):

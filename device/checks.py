@@ -12,6 +12,7 @@ from device.settings import did_you_mean, show
 if TYPE_CHECKING:
     from device.config import Microphone, Panel, Wake
 
+AGENTS = ("local", "datagrid", "atoms", "workbuddy", "savants", "openai")
 BUILT_IN_WORDS = ("alexa", "hey_jarvis", "hey_mycroft", "hey_rhasspy")
 
 
@@ -39,6 +40,11 @@ def absolute(path: str) -> Iterator[str]:
 def directory(path: str) -> Iterator[str]:
     if not (path.startswith("/") and path.isprintable()):
         yield "must be the absolute path of a directory."
+
+
+def spi_address(address: str) -> Iterator[str]:
+    if not re.fullmatch(r"[0-9]{1,2}\.[0-9]", address):
+        yield f'is {show(address)}; it must be the numbers of a bus and a chip select, such as "0.0".'
 
 
 WAYS_IN = ("token", "handoff", "query", "header", "call")
@@ -126,9 +132,14 @@ def each_has_its_word(wake: "Wake") -> Iterator[str]:
                 yield f"wake.{setting} has {show(name)}, which is not among wake.words.{listed}"
 
 
+SPI_PINS = {"0": (7, 8, 9, 10, 11), "1": (19, 20, 21)}
+
+
 def pins_differ(panel: "Panel") -> Iterator[str]:
     used: list[tuple[str, object]] = [("button", panel.button)] if panel.button != "none" else []
-    if panel.lights != "none":
+    if panel.lights == "apa102":
+        used += [("spi", pin) for pin in SPI_PINS.get(panel.spi.split(".")[0], ())]
+    elif panel.lights != "none":
         used += [(panel.lights, pin) for pin in getattr(panel, panel.lights)]
     owners: dict[object, str] = {}
     for owner, pin in used:

@@ -23,6 +23,7 @@ _DEVICE = {"about": "ALSA PCM name, or a part of a name that `earshot devices` p
 _SCORE = {"low": 0.0, "high": 1.0, "above_low": True}
 _PATIENCE = {"low": 1, "high": 10}
 _PIN = {"low": 0, "high": 27}
+_RATE = {"about": "hertz that is tried first; 0: what needs no conversion here", "low": 0, "high": 192_000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Microphone:
     device: str = field(default="default", metadata=_DEVICE)
     channels: int = field(default=1, metadata={"about": "channels to open", "low": 1, "high": 8})
     channel: int | Literal["mix"] = field(default=0, metadata={"about": "which of them to hear", "low": 0, "high": 7})
+    rate: int = field(default=0, metadata=_RATE)
     preroll_s: float = field(
         default=0.5, metadata={"about": "seconds kept from before the detection", "low": 0.0, "high": 2.0}
     )
@@ -42,6 +44,7 @@ class Speaker:
     """Where sound goes out."""
 
     device: str = field(default="default", metadata=_DEVICE)
+    rate: int = field(default=0, metadata=_RATE)
     volume: int = field(default=60, metadata={"about": "percent", "low": 0, "high": 100})
     jitter_ms: int = field(
         default=60, metadata={"about": "milliseconds of audio held before it plays", "low": 20, "high": 500}
@@ -97,7 +100,7 @@ class Agent:
         default="local",
         metadata={
             "about": "the agent's protocol; local is the agent on this machine",
-            "choices": ("local", "datagrid", "atoms", "workbuddy", "savants", "openai"),
+            "choices": checks.AGENTS,
         },
     )
     url: str = field(
@@ -149,15 +152,16 @@ class Panel:
     lights: str = field(
         default="leds",
         metadata={
-            "about": "three lamps, or one of three colours",
-            "choices": ("leds", "rgb", "none"),
-            "unbuilt": {"apa102": f"that lamp {_NOT_BUILT}"},
+            "about": "three lamps, one of three colours, or a row of APA102",
+            "choices": ("leds", "rgb", "apa102", "none"),
         },
     )
     leds: tuple[int, int, int] = field(
         default=(5, 6, 13), metadata={"about": "pins: listening, speaking, tool", **_PIN}
     )
     rgb: tuple[int, int, int] = field(default=(5, 6, 13), metadata={"about": "pins: red, green, blue", **_PIN})
+    apa102: int = field(default=3, metadata={"about": "how many lamps there are in the row", "low": 1, "high": 64})
+    spi: str = field(default="0.0", metadata={"about": "their SPI bus: bus.chip-select", "check": checks.spi_address})
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +191,7 @@ SECTIONS: dict[str, type[Any]] = {section.name: section.type for section in data
 _TOGETHER: dict[str, tuple[set[str], Callable[[Any], Iterator[str]]]] = {
     "microphone": ({"channel", "channels"}, checks.channel_exists),
     "wake": ({"words", "thresholds", "patiences"}, checks.each_has_its_word),
-    "panel": ({"button", "lights", "leds", "rgb"}, checks.pins_differ),
+    "panel": ({"button", "lights", "leds", "rgb", "spi"}, checks.pins_differ),
 }
 
 

@@ -265,6 +265,11 @@ class StopAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstReady:
+    """All parts live, for the first time since this release was installed."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeadlinePassed:
     """The time in `State.deadline` has come."""
 
@@ -300,6 +305,7 @@ Event = (
     | WorkerDied
     | Dropped
     | StopAsked
+    | FirstReady
     | DeadlinePassed
 )
 
@@ -388,7 +394,7 @@ class PlayChime:
 
 @dataclass(frozen=True, slots=True)
 class SayReason:
-    """Say in words, after what chime there is, why there is no session: `code` is that of the error."""
+    """Say in words, after what chime there is, why there is no session: `code` is that of the error; or that all is "ready"."""
 
     code: str
 

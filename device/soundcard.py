@@ -13,9 +13,10 @@ from typing import Any, NamedTuple, Self
 
 from device.errors import HardwareError
 
-INPUT_RATES = (16_000, 48_000, 44_100, 32_000, 96_000)
-OUTPUT_RATES = (24_000, 48_000, 44_100, 32_000, 96_000)
-"""The first is what needs no conversion here; hw: devices refuse what they do not have."""
+INPUT_RATES = (16_000, 48_000, 44_100, 32_000, 96_000, 24_000)
+OUTPUT_RATES = (24_000, 48_000, 44_100, 32_000, 96_000, 16_000)
+"""The first is what needs no conversion here; hw: devices refuse what they do not have. An I2S card has one rate for both
+directions: there the settings name it, lest the microphone decide for 16 kHz."""
 PERIODS_A_SECOND = 50
 
 
@@ -107,8 +108,8 @@ class SoundCards:
             inputs, outputs = int(info["maxInputChannels"]), int(info["maxOutputChannels"])
             yield Device(index, str(info["name"]), inputs, outputs, int(info["defaultSampleRate"]))
 
-    def open_input(self, name: str, channels: int) -> Stream:
-        """Open the microphone called `name` with `channels`.
+    def open_input(self, name: str, channels: int, rate: int = 0) -> Stream:
+        """Open the microphone called `name` with `channels`, at `rate` hertz if it can.
 
         Raises:
             HardwareError: there is none of that name, or it cannot be opened.
@@ -118,22 +119,23 @@ class SoundCards:
             raise HardwareError(
                 f"The microphone {device.name!r} has {device.inputs} channels, not {channels}: see microphone.channels."
             )
-        return self._open(device, "microphone", INPUT_RATES, (channels,))
+        return self._open(device, "microphone", (rate, *INPUT_RATES), (channels,))
 
-    def open_output(self, name: str) -> Stream:
-        """Open the speaker called `name`, in mono if it can, else in stereo.
+    def open_output(self, name: str, rate: int = 0) -> Stream:
+        """Open the speaker called `name`, at `rate` hertz if it can, in mono if it can, else in stereo.
 
         Raises:
             HardwareError: there is none of that name, or it cannot be opened.
         """
         device = find([device for device in self.devices if device.outputs], name, "speaker")
-        return self._open(device, "speaker", OUTPUT_RATES, (1, 2))
+        return self._open(device, "speaker", (rate, *OUTPUT_RATES), (1, 2))
 
     def _open(self, device: Device, role: str, rates: tuple[int, ...], channel_counts: tuple[int, ...]) -> Stream:
         source = role == "microphone"
         side = "input" if source else "output"
         failures: list[str] = []
-        for rate in dict.fromkeys((rates[0], device.rate, *rates[1:])):
+        first, usual, *others = rates
+        for rate in filter(None, dict.fromkeys((first, usual, device.rate, *others))):
             for channels in channel_counts:
                 try:
                     stream = self._pa.open(

@@ -8,11 +8,13 @@ from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 from device import app as module
 from device.app import App
-from device.config import Config
+from device.config import Config, Microphone, Speaker
+from device.errors import HardwareError
 from device.eventlog import EventLog
 from device.events import (
     ButtonHeld,
     ConnectionLost,
+    SayReason,
     SessionEnded,
     SessionReady,
     SessionRefused,
@@ -156,3 +158,55 @@ def test_the_ear_is_told_what_is_played(app, monkeypatch):
     monkeypatch.setattr(app._ear, "played", frames.append)
     app._speaker._reference("frame")
     assert frames == ["frame"]
+
+
+def test_at_the_first_start_after_an_installation_it_says_that_it_is_ready(app, clock, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    monkeypatch.setattr(app._speaker, "order", said.append)
+    (tmp_path / "greet").touch()
+    for _ in range(2):  # the second start is no first one
+        app._ready = False
+        alive(app, clock.now)
+        app._watch(clock.now)
+        while not app._inbox.empty():
+            app._step(*reversed(app._inbox.get()))
+    assert said == [SayReason("ready")]
+    assert not (tmp_path / "greet").exists()
+
+
+def test_the_card_is_opened_at_the_rates_of_the_settings(pins):
+    opened = []
+
+    class Cards:
+        def open_input(self, *asked):
+            opened.append(asked)
+            raise HardwareError("enough")
+
+        def open_output(self, *asked):
+            opened.append(asked)
+            raise HardwareError("enough")
+
+    settings = Config(Microphone("ears", 2, rate=48_000), Speaker("mouth", rate=44_100))
+    app = App(settings, Key(None, ""), EventLog(None), cards=Cards())
+    for work in (app._microphone.work, app._speaker.work):
+        with pytest.raises(HardwareError, match="enough"):
+            work(threading.Event())
+    assert opened == [("ears", 2, 48_000), ("mouth", 44_100)]
+
+
+def test_while_a_card_that_was_just_opened_is_waited_for_the_watchdog_is_fed(app, clock, monkeypatch):
+    fed = []
+    monkeypatch.setattr(app._notifier, "watchdog", lambda: fed.append(clock.now))
+    alive(app, clock.now)
+    app._watch(0.0)
+    app._step(ButtonHeld(), clock.now)  # muted
+    clock.now += 60.0
+    app._step(ButtonHeld(), clock.now)
+    until = clock.now + module.START_S
+    while clock.now < until - 1:
+        clock.now += 1.0
+        app._speaker.played_at = app._ear.heard_at = clock.now
+        app._microphone._heard_at = until - module.START_S
+        app._watch(0.0)
+    assert app._exit_code is None and fed[-1] == clock.now and len(fed) > 5

@@ -29,6 +29,7 @@ from device.events import (
     Dropped,
     Exit,
     FirstAudioSent,
+    FirstReady,
     InterruptAgent,
     NearMiss,
     OpenEar,
@@ -116,6 +117,7 @@ EVENTS = (
     WorkerDied("ear", "broken"),
     Dropped("ear", 3),
     StopAsked(),
+    FirstReady(),
     DeadlinePassed(),
 )
 

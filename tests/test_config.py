@@ -110,7 +110,7 @@ def test_a_misspelt_name_is_answered_with_the_right_one(text, question):
 
 def test_a_name_like_no_other_is_answered_with_all_there_are():
     assert "Known are microphone, speaker" in problem("[qqqq]\n")
-    assert "Known are device, volume, jitter_ms or chimes" in problem("[speaker]\nqqqq = 1\n")
+    assert "Known are device, rate, volume, jitter_ms or chimes" in problem("[speaker]\nqqqq = 1\n")
 
 
 def test_a_setting_outside_its_section_is_told_where_it_belongs():
@@ -159,7 +159,9 @@ def test_a_section_must_be_a_section(text):
         ("conversation.max_s", f"1{'0' * 400}", "a number from 10 to 86400"),
         ("conversation.max_s", f"0x1{'0' * 9000}", "a number from 10 to 86400"),
         ("panel.button", "28", 'a whole number from 0 to 27 or "none"'),
-        ("panel.lights", "'lamp'", '"leds", "rgb" or "none"'),
+        ("panel.lights", "'lamp'", '"leds", "rgb", "apa102" or "none"'),
+        ("panel.apa102", "0", "a whole number from 1 to 64"),
+        ("panel.spi", "0.0", "text"),
         ("panel.leds", "[5, 6]", "a list of 3, each a whole number from 0 to 27"),
         ("agent.options", "5", "a table"),
         ("agent.protocol", "{}", '"local", "datagrid", "atoms", "workbuddy", "savants" or "openai"'),
@@ -188,7 +190,6 @@ def test_an_empty_device_is_refused():
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("[panel]\nlights = 'apa102'\n", "not built in yet"),
         ("[conversation]\nbarge_in = 'speech'\n", 'echo cancellation, which is not built in yet. Use "wake_word".'),
     ],
 )
@@ -212,6 +213,19 @@ def test_a_wrong_setting_makes_no_second_mistake_of_its_neighbours():
 def test_pins_in_use_must_differ():
     assert "panel.leds uses pin 17, but panel.button" in problem("[panel]\nleds = [5, 6, 17]\n")
     assert "panel.rgb uses pin 5, but panel.rgb" in problem("[panel]\nlights = 'rgb'\nrgb = [5, 5, 6]\n")
+
+
+def test_a_button_may_not_be_on_a_pin_of_the_bus_of_the_lamps():
+    bus = "[panel]\nlights = 'apa102'\n"
+    assert "panel.spi uses pin 10, but panel.button" in problem(f"{bus}button = 10\n")
+    assert "panel.spi uses pin 20, but panel.button" in problem(f"{bus}button = 20\nspi = '1.0'\n")
+    assert parse(f"{bus}button = 20\nleds = [20, 20, 20]\n".encode()).panel.lights == "apa102"
+    assert parse(b"[panel]\nbutton = 10\n").panel.button == 10
+
+
+@pytest.mark.parametrize("address", ["", "0", "spidev0.0", "0.0.0", "-1.0", "0. 0", "\u0660.0", "1000.0"])
+def test_the_bus_of_the_lamps_is_two_numbers(address):
+    assert 'such as "0.0"' in problem(f"[panel]\nspi = '{address}'\n")
 
 
 def test_pins_of_lamps_and_buttons_that_are_not_there_may_be_the_same():

@@ -23,6 +23,16 @@ PACKAGES = [
     "iproute2",
     "openssl",
     "shellcheck",
+    "bats",
+    "device-tree-compiler",
+    "systemd",
+    "debootstrap",
+    "qemu-system-x86",
+    "qemu-user-static",
+    "binfmt-support",
+    "e2fsprogs",
+    "dosfstools",
+    "mtools",
 ]
 
 DPKG_QUERY = r"""
@@ -65,10 +75,11 @@ class Machine:
 
     def __init__(self, root: Path) -> None:
         self.state, self.bin, self.here = root / "state", root / "bin", root / "a check out"
-        for directory in (self.state, self.bin, self.here / "tests"):
+        for directory in (self.state, self.bin, self.here / "tests", self.here / "device/install"):
             directory.mkdir(parents=True)
         self.has(*PACKAGES)
-        shutil.copy(ROOT / "install.sh", self.here)
+        for script in ("install.sh", "device/install/flash.sh"):
+            shutil.copy(ROOT / script, self.here / script)
         (self.here / "pyproject.toml").write_text("[project]\n")
         (self.here / "tests/requirements.lock").write_text("numpy==1\n")
         for tool in TOOLS.split():
@@ -79,11 +90,13 @@ class Machine:
             "apt-cache", 'if [[ $1 == depends ]]; then printf "  Depends: %s\\n" libtdb1 flite; else exit 1; fi'
         )
         self.program("dpkg", "echo amd64")
+        self.program("sync", "")
         self.program("id", "echo 0")
         self.program("df", "printf 'head\\n/dev/root 9 9 9999 1%% /\\n'")
         self.program("python3", PYTHON)
 
     def program(self, name: str, script: str) -> None:
+        (self.bin / name).unlink(missing_ok=True)  # a link to the machine's own, which must not be written to
         (self.bin / name).write_text(f"#!/bin/bash\n{script}\n")
         (self.bin / name).chmod(0o755)
 
@@ -99,13 +112,13 @@ class Machine:
     def stamp(self) -> Path:
         return self.here / ".venv/stamp"
 
-    def start(self, *arguments: str, **env: str) -> "subprocess.Popen[str]":
+    def start(self, *arguments: str, stdin: int = subprocess.DEVNULL, **env: str) -> "subprocess.Popen[str]":
         """install.sh as it is, but for the path of Debian's Python."""
         script = 'source "$1"; shift; python=$FAKE_PYTHON; main "$@"'
         return subprocess.Popen(
             ["/bin/bash", "-c", script, "bash", str(self.here / "install.sh"), *arguments],
             env={"PATH": str(self.bin), "MACHINE": str(self.state), "FAKE_PYTHON": str(self.bin / "python3"), **env},
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -129,7 +142,9 @@ def machine(tmp_path: Path) -> Machine:
 
 def test_shellcheck_finds_nothing() -> None:
     scripts = [ROOT / "install.sh", ROOT / "tests/run", ROOT / ".ci/run"]
-    done = subprocess.run(["shellcheck", *map(str, scripts)], capture_output=True, text=True, timeout=60, check=False)
+    functions = sorted(ROOT.glob("tests/install/*.bats"))
+    command = ["shellcheck", "-x", *map(str, scripts + functions)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout
     assert all(os.access(script, os.X_OK) for script in scripts)
 
@@ -138,13 +153,21 @@ def test_shellcheck_finds_nothing() -> None:
     ("words", "code", "said"),
     [
         (["--help"], 0, "Usage:"),
-        ([], 2, "later release"),
-        (["--flash"], 2, "Usage:"),
-        (["demo"], 2, "Usage:"),
+        ([], 1, "sudo ./install.sh\n"),
+        (["--update", "--yes"], 1, "sudo ./install.sh --update --yes\n"),
+        (["--root", "/", "--dry-run"], 1, "sudo ./install.sh --root / --dry-run\n"),
+        (["--uninstall", "--purge", "--dry-run"], 2, "--dry-run is for an installation or --update"),
+        (["--flash"], 2, "There is no option --flash: see ./install.sh --help"),
+        (["demo"], 2, "There is no option demo: see ./install.sh --help"),
+        (["--board"], 2, "--board needs a word after it"),
+        (["--purge"], 2, "--purge belongs to --uninstall."),
         (["--dev", "more"], 2, "Usage:"),
     ],
 )
-def test_other_words_get_the_usage_and_touch_nothing(machine: Machine, words: list[str], code: int, said: str) -> None:
+def test_words_that_cannot_be_followed_are_answered_and_touch_nothing(
+    machine: Machine, words: list[str], code: int, said: str
+) -> None:
+    machine.program("id", "echo 1000")
     returned, output = machine.run(*words)
     assert returned == code
     assert said in output
@@ -164,9 +187,9 @@ def test_it_finds_its_checkout_from_anywhere_and_by_a_link(machine: Machine, tmp
         check=False,
     )
     assert done.stdout == f"{machine.here}/.venv\n"
-    done = subprocess.run([link], cwd="/", capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run([link, "--purge"], cwd="/", capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 2
-    assert "later release" in done.stderr
+    assert "--purge belongs to --uninstall." in done.stderr, "it has read flash.sh"
 
 
 def test_only_missing_packages_are_installed_after_reading_the_lists(machine: Machine) -> None:
@@ -287,6 +310,7 @@ def test_a_change_of_what_is_wanted_is_installed_into_the_same_venv(machine: Mac
     (machine.here / name).write_text("changed\n")
     assert machine.run("--dev")[0] == 0
     assert "--require-hashes" in machine.calls
+    assert "--ignore-installed" not in machine.calls, "pip has to take away what it replaces"
     assert kept.exists()
 
 
@@ -347,9 +371,14 @@ def test_pip_hears_where_its_index_is_and_nothing_else(machine: Machine) -> None
     assert "PIP_CERT=/cert\n" in heard
     assert not [name for name in elsewhere if f"{name}=" in heard]
     assert (
-        "pip --no-input install --no-user --progress-bar off --no-deps --require-hashes --only-binary :all:"
+        "pip --no-input install --no-user --progress-bar off --no-compile --no-deps --require-hashes --only-binary :all:"
         in machine.calls
     )
+
+
+def test_a_fresh_venv_takes_no_package_of_debian_for_its_own(machine: Machine) -> None:
+    machine.run("--dev")
+    assert machine.calls.count("--ignore-installed") == 1
 
 
 def test_it_waits_for_a_run_that_is_at_work(machine: Machine) -> None:

@@ -1,6 +1,7 @@
 """Who may know whom: the pure parts nothing of the machine, the rooms nothing of each other, and only `app` all."""
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -14,10 +15,10 @@ MODULES = {
     ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(ROOT.rglob("*.py"))
 }
-ROOMS = ("hearing", "session", "speaking", "panel", "system", "agent", "demo")
+ROOMS = ("hearing", "session", "speaking", "panel", "system", "agent", "demo", "install")
 PURE = (
     "device.brain", "device.state", "device.events", "device.errors", "device.audio", "device.config",
-    "device.settings", "device.checks", "device.record", "device.panel.look", "device.panel.patterns",
+    "device.settings", "device.checks", "device.boards", "device.record", "device.panel.look", "device.panel.patterns",
     "device.speaking.jitter", "device.speaking.chimes", "device.session.replies", "device.session.retry",
     "device.session.protocol", "device.session.protocols", "device.session.protocols.datagrid",
     "device.session.protocols.local", "device.session.protocols.atoms", "device.session.protocols.workbuddy",
@@ -29,12 +30,20 @@ WORLD = {
     "random", "pyaudio", "gpiozero", "websocket", "websockets", "onnxruntime", "samplerate", "pocketsphinx", "matplotlib",
 }  # fmt: skip
 """What pure code does not touch. The clock, chance and the log are given to it, or left to others."""
-BUILDERS = ("device.app", "device.__main__", "device.system.check", "device.system.agent")
+BUILDERS = (
+    "device.app", "device.__main__", "device.system.agent", "device.system.check.agent", "device.system.check.command",
+    "device.system.check.panel", "device.system.check.wake",
+)  # fmt: skip
 """These put parts together, and so know several rooms; the demo builds a whole room around them."""
 
 
+@functools.cache
 def imports(path):
     """All modules that the file imports, anywhere in it; `from a import b` counts as a.b where that is a module."""
+    return tuple(_imports(path))
+
+
+def _imports(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -122,3 +131,12 @@ def test_the_firmware_starts_without_what_it_does_not_use():
 def test_the_command_line_starts_without_anything_heavy():
     heavy = {"numpy", "pyaudio", "websocket", "gpiozero", "onnxruntime", "websockets"}
     assert not loaded_by("import device.__main__") & heavy
+
+
+def test_the_installer_starts_with_nothing_but_what_every_python_has():
+    script = "import device.install.__main__, sys; print(*sys.modules)"
+    command = ["/usr/bin/python3", "-S", "-s", "-c", script]
+    env = {"PYTHONPATH": str(ROOT.parent), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=env, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "device.config" not in done.stdout.split()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import device
+from device.boards import BOARDS
 from device.config import Agent
 from device.events import SessionReady
 from device.session.protocol import Audio, Request
@@ -39,3 +40,12 @@ def test_every_agent_that_may_be_chosen_is_there_and_in_the_readme():
 @pytest.mark.parametrize("code", phrases.NAMES)
 def test_every_code_that_has_words_is_in_the_readme(code):
     assert f"`{code}`" in README or code == "token_refused"  # which is told as key_refused
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_every_board_is_in_the_readme_with_its_pins(name):
+    board = BOARDS[name]
+    (row,) = re.findall(rf"^\| `{name}` \|.*$", README, re.MULTILINE)
+    assert board.title in row
+    for pin in (*board.pins, *([board.button] if board.button is not None else [])):
+        assert re.search(rf"\b{pin}\b", row)

@@ -58,6 +58,7 @@ LINES = {
     e.PlaybackStopped(4, "drained"): ("playback_stopped", {"reply": 4, "reason": "drained"}),
     e.WorkerDied("ear", "No."): ("error", {"code": "ear_failed", "message": "No."}),
     e.Dropped("link", 3): ("dropped", {"where": "link", "frames": 3}),
+    e.FirstReady(): None,
     e.StopAsked(): None,
     e.DeadlinePassed(): None,
 }

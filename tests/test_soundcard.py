@@ -182,6 +182,16 @@ def test_a_speaker_is_opened_at_24_khz_in_mono_where_it_can_and_in_stereo_where_
     assert cards.pa.tried[0] == (24_000, 1)
 
 
+def test_the_rate_that_the_settings_name_comes_first_and_others_where_it_is_refused(machine):
+    cards = machine()
+    assert cards.open_input("default", 1, 48_000).rate == 48_000
+    assert cards.open_output("pulse", 48_000).rate == 48_000
+    assert cards.pa.tried == [(48_000, 1), (48_000, 1)]
+    cards = machine(rates=(24_000,))  # a card with one rate for both directions, once the speaker has it
+    assert cards.open_input("default", 1, 48_000).rate == 24_000
+    assert machine(rates=(16_000,)).open_output("pulse", 48_000).rate == 16_000
+
+
 def test_a_device_that_can_neither_is_refused_with_what_was_tried(machine):
     with pytest.raises(HardwareError, match=r"speaker 'pulse' cannot be opened: .*24000 Hz.*fuser"):
         machine(rates=()).open_output("pulse")

@@ -1,19 +1,25 @@
 """The lamps: shows a look until the next."""
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from device.config import Panel
+from device.panel import apa102
 from device.panel.gpio import claimed, find_factory
 from device.panel.look import Look
-from device.panel.patterns import FRAME_S, ONE_LAMP, THREE_LAMPS, Pattern
+from device.panel.patterns import EACH, FRAME_S, OFF, ONE_LAMP, THREE_LAMPS, Pattern
+
+_COLOURS = ("red", "green", "blue")
 
 
 class Lights:
-    """Shows looks on a gpiozero device, whose thread runs the pattern. Used by one thread."""
+    """Shows looks on a gpiozero device, or one like it, whose thread runs the pattern. Used by one thread."""
 
-    def __init__(self, device: Any, patterns: dict[Look, Pattern]) -> None:
+    def __init__(self, device: Any, patterns: dict[Look, Pattern], lamps: tuple[str, ...]) -> None:
+        """`lamps`: what is seen when each of the three values of a frame is 1 alone."""
         self._device = device
         self._patterns = patterns
+        self._lamps = lamps
         self._look: Look | None = None
         device.source_delay = FRAME_S
 
@@ -23,6 +29,17 @@ class Lights:
             self._look = look
             self._device.source = self._patterns[look]()
 
+    def each(self) -> Iterator[str]:
+        """Light each lamp (or colour) alone and yield its name, which is lit until the next is asked for; then none."""
+        self._look = None
+        try:
+            for name, frame in zip(self._lamps, EACH, strict=True):
+                self._device.source = iter((frame,))
+                yield name
+        finally:
+            if not self._device.closed:
+                self._device.source = iter((OFF,))
+
     def close(self) -> None:
         """Lamps off, pins free."""
         if not self._device.closed:
@@ -30,20 +47,28 @@ class Lights:
             self._device.close()
 
 
-def open_lights(panel: Panel, pin_factory: Any = None) -> Lights | None:
-    """The lamps that `panel.lights` names, on gpiozero's choice of pins unless `pin_factory` is given; None for none.
+def open_lights(
+    panel: Panel, pin_factory: Any = None, open_spi: Callable[[str], apa102.Spi] = apa102.open_spi
+) -> Lights | None:
+    """The lamps that `panel.lights` names; None for none. `pin_factory`: see `gpio.find_factory`.
 
     Raises:
-        NoGpio: this machine has no GPIO.
+        NoGpio: this machine has no GPIO, or no SPI bus that can be used.
         HardwareError: a pin cannot be used; the message names it.
     """
     if panel.lights == "none":
         return None
+    if panel.lights == "apa102":
+        strip = apa102.Strip(panel.apa102, panel.spi, open_spi)
+        return Lights(strip, ONE_LAMP, tuple(f"all lamps {colour}" for colour in _COLOURS))
     import gpiozero
 
     factory = find_factory(pin_factory)
-    pins = panel.leds if panel.lights == "leds" else panel.rgb
+    leds = panel.lights == "leds"
+    pins = panel.leds if leds else panel.rgb
+    names = ("listening", "speaking", "tool") if leds else _COLOURS
+    lamps = tuple(f"{name} (GPIO{pin})" for name, pin in zip(names, pins, strict=True))
     with claimed(factory, f"panel.{panel.lights}", pins):
-        if panel.lights == "leds":
-            return Lights(gpiozero.LEDBoard(*pins, pwm=True, pin_factory=factory), THREE_LAMPS)
-        return Lights(gpiozero.RGBLED(*pins, pwm=True, pin_factory=factory), ONE_LAMP)
+        if leds:
+            return Lights(gpiozero.LEDBoard(*pins, pwm=True, pin_factory=factory), THREE_LAMPS, lamps)
+        return Lights(gpiozero.RGBLED(*pins, pwm=True, pin_factory=factory), ONE_LAMP, lamps)

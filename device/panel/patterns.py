@@ -16,6 +16,7 @@ Frame = tuple[float, float, float]
 Pattern = Callable[[], Iterator[Frame]]
 
 OFF: Frame = (0.0, 0.0, 0.0)
+EACH: tuple[Frame, ...] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
 
 def _steady(frame: Frame) -> Pattern:

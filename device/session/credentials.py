@@ -10,6 +10,8 @@ from typing import NoReturn
 from device.config import Agent
 from device.errors import ConfigError
 
+STORED = Path("/etc/credstore/earshot.api-key")
+"""Where install.sh keeps it for systemd to hand to the service. Only root may read it, for `sudo earshot check`."""
 _LIMIT = 65536  # bytes; the longest tokens in use have a few thousand
 
 
@@ -40,8 +42,8 @@ class Key:
     source: str
 
 
-def api_key(agent: Agent, environ: Mapping[str, str]) -> Key:
-    """The key from the systemd credential `api-key`, else EARSHOT_API_KEY, else `agent.api_key_file`.
+def api_key(agent: Agent, environ: Mapping[str, str], stored: Path = STORED) -> Key:
+    """The key from the systemd credential `api-key`, else EARSHOT_API_KEY, else `agent.api_key_file`, else `stored` if we may.
 
     Raises:
         ConfigError: the key, or the file it should be in, cannot be used. The key is not shown.
@@ -59,6 +61,8 @@ def api_key(agent: Agent, environ: Mapping[str, str]) -> Key:
         if (text := _read(path, name, private=True)) is None:
             raise ConfigError(f"{name} does not exist.")
         return Key(_checked(text, name), f"from {path}")
+    if os.access(stored, os.R_OK) and (text := _read(stored, str(stored), private=True)) is not None:
+        return Key(_checked(text, str(stored)), f"from {stored}")
     return Key(None, "none is set")
 
 

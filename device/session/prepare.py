@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from contextlib import suppress
 
 from device.session import transport
 
@@ -14,6 +15,7 @@ def prepare(*, encrypted: bool) -> None:
 def _load(encrypted: bool) -> None:
     import samplerate  # noqa: F401  for agents and cards at other rates
 
-    socket.getaddrinfo("localhost", 0)  # the resolver's modules, and Python's for names
+    with suppress(OSError):  # where nothing says who that is
+        socket.getaddrinfo("localhost", 0)  # the resolver's modules, and Python's for names
     if encrypted:
         transport.read_certificates()

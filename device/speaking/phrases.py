@@ -1,4 +1,5 @@
-"""Why there is no session, in words for a kitchen: which sentence stands for which code of an error, and its sound.
+"""Why there is no session, in words for a kitchen: which sentence stands for which code of an error, and its sound. And one
+for when all is well, after an installation.
 
 The sounds lie in `reasons/`, made by `python -m device.demo.phrases`: a speaker without a network cannot ask for them.
 """
@@ -26,6 +27,7 @@ TEXTS = {
     "credit": "The account has no credit. Please add some.",
     "busy": "The agent is busy. Please try later.",
     "fault": "The agent has a problem. Please try later.",
+    "ready": "I am ready. What can I do?",
 }
 """What is wrong, and what to do. What has one remedy has one sentence."""
 NAMES = {
@@ -45,6 +47,7 @@ NAMES = {
     "no_credit": "credit",
     "server_busy": "busy",
     "server_fault": "fault",
+    "ready": "ready",
 }
 GENERAL = "fault"
 """For all other codes, most of which are words of an agent."""

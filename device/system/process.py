@@ -23,6 +23,18 @@ def runtime_file(kind: str, environ: Mapping[str, str] = os.environ) -> Path:
     return Path(folder) / f"earshot-{os.getuid()}.{kind}"
 
 
+def is_first_start(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether this is the first start since install.sh left the file `greet` in systemd's StateDirectory=. It is removed."""
+    folder = environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    if not folder:
+        return False
+    try:
+        Path(folder, "greet").unlink()
+    except OSError:  # it is not there, or the disk is read-only: better silent than a greeting at each start
+        return False
+    return True
+
+
 @contextmanager
 def alone(environ: Mapping[str, str] = os.environ) -> Iterator[None]:
     """Hold the lock that a second speaker of this user and runtime directory finds taken. It goes with the process.

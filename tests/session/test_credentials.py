@@ -42,6 +42,16 @@ def test_without_any_key_there_is_none():
     assert key.value is None and key.source == "none is set"
 
 
+def test_who_may_read_the_store_of_the_installation_finds_it_there_at_last(tmp_path, key_file):
+    stored = tmp_path / "earshot.api-key"
+    assert api_key(Agent(), {}, stored).value is None
+    stored.write_text("of-store\n")
+    stored.chmod(0o600)
+    key = api_key(Agent(), {}, stored)
+    assert value(key) == "of-store" and key.source == f"from {stored}"
+    assert value(api_key(Agent(api_key_file=str(key_file)), {}, stored)) == KEY
+
+
 def test_the_systemd_credential_comes_first_then_the_environment_then_the_file(credentials, key_file):
     (credentials / "api-key").write_text("of-systemd\n")
     environ = {"CREDENTIALS_DIRECTORY": str(credentials), "EARSHOT_API_KEY": "of-environment"}

@@ -129,7 +129,7 @@ def _recorded(engine: WakeEngine, word: str, files: Sequence[Path]) -> list[np.n
 def _asked(engine: WakeEngine, word: str, source: Microphone) -> Generator[str, None, list[np.ndarray]]:
     yield "Nobody else may use the microphone now: stop the speaker first, if it runs."
     samples: list[np.ndarray] = []
-    with SoundCards() as cards, closing(cards.open_input(source.device, source.channels)) as stream:
+    with SoundCards() as cards, closing(cards.open_input(source.device, source.channels, source.rate)) as stream:
         yield f'You will be asked {SAMPLES} times to say "{spoken(word)}", the way you always do, from where you often are.'
         steps = _steps(stream, Converter(stream.rate, stream.channels, source.channel))
         for _ in range(_TRIES):

@@ -64,7 +64,7 @@ class Machine:
     def __exit__(self, *_):
         assert self.stream.closed.is_set() or not self.opened, "the card was given back before its stream"
 
-    def open_input(self, name, channels):
+    def open_input(self, name, channels, rate):
         self.opened.append((name, channels))
         return self.stream
 
@@ -255,7 +255,7 @@ def test_a_microphone_that_goes_away_ends_it(settings, stream):
 
 
 def test_without_a_microphone_nobody_waits_for_other_voices(settings, machine, stream):
-    def none(name, channels):
+    def none(name, channels, rate):
         raise HardwareError("There is no microphone.")
 
     machine.open_input, asked = none, []

@@ -1,0 +1,123 @@
+"""Makes the virtual Pi and tells its story: time and verdict of each step, printed and kept."""
+
+import argparse
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.virtual_pi import card, tree
+from tests.virtual_pi.home import Home
+from tests.virtual_pi.machine import Machine, Trouble
+from tests.virtual_pi.story import COMPARISONS, STEPS, install, is_a_pi
+
+FATAL = (is_a_pi, install)
+"""Without these, the rest says nothing."""
+
+
+class Log:
+    """Prints what happens, and keeps it in `directory`, with what was seen besides."""
+
+    def __init__(self, directory: Path) -> None:
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+        self.directory = directory
+        self.failed: list[str] = []
+        self.begin = time.monotonic()
+        self._file = (directory / "log.txt").open("w")
+
+    def say(self, text: str) -> None:
+        """To both."""
+        for file in (sys.stdout, self._file):
+            file.write(f"{text}\n")
+            file.flush()
+
+    def keep(self, name: str, data: bytes) -> None:
+        """A file."""
+        (self.directory / name).write_bytes(data)
+
+    def attempt(self, name: str, work: Callable[[], object]) -> bool:
+        """Do a step; whether it went well."""
+        start = time.monotonic()
+        try:
+            seen, verdict = work(), "fine"
+        except Exception as error:  # what fails in a step is that step's; the others have their own say
+            seen, verdict = (
+                error if isinstance(error, Trouble) else "".join(traceback.format_exception(error)),
+                "FAILED",
+            )
+            self.failed.append(name)
+        text = "" if seen is None else str(seen).strip().replace("\n", "\n" + " " * 8)
+        self.say(f"{time.monotonic() - start:6.1f} s  {verdict:6}  {name}: {text}")
+        return verdict == "fine"
+
+
+def main() -> int:
+    """Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="tests/virtual_pi/run", description=__doc__)
+    parser.add_argument("--log", type=Path, default=tree.cache() / "log", metavar="DIR", help="where it is kept")
+    parser.add_argument(
+        "--only", metavar="WORDS", help="of the steps after the installation, those with one of these words"
+    )
+    parser.add_argument("--disk", type=Path, metavar="FILE", help="keep the disk here; if it is there, go on with it")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the machine is ended
+    log = Log(options.log)
+    with tempfile.TemporaryDirectory(prefix="virtual_pi.", dir="/var/tmp") as room:  # /tmp may be in memory
+        tell(log, Path(room), options)
+    log.say(
+        f"{time.monotonic() - log.begin:6.1f} s in all; "
+        + (f"FAILED: {', '.join(log.failed)}" if log.failed else "fine")
+    )
+    return 1 if log.failed else 0
+
+
+def tell(log: Log, room: Path, options: argparse.Namespace) -> None:
+    """Make it, and go through the steps."""
+    made: list[Path] = []
+    makers: tuple[tuple[str, Callable[[], Path]], ...] = (
+        ("Debian", tree.base_tree),
+        ("GPIO chip", lambda: tree.gpio_modules(made[0])),
+        ("disk", lambda: tree.disk(made[0], made[1])),
+        ("downloads", lambda: card.downloads(made[0], room)),
+        ("card", lambda: card.image(room, made[3])),
+    )
+    for name, maker in makers:
+        if not log.attempt(name, lambda maker=maker: made.append(maker())):  # type: ignore[misc]
+            return
+    folder, cards = made[2], made[4]
+    disk = options.disk or room / "disk.img"
+    fresh = not disk.exists()
+    if fresh:
+        tree.run("cp", "--sparse=always", folder / "disk.img", disk)
+    with Machine(folder, disk, cards, log.directory / "console.txt") as machine:
+        if not log.attempt("boots", machine.start):
+            return
+        home = Home(machine, log.keep)
+        for step in (*STEPS, *COMPARISONS):
+            words = (options.only or "").split()
+            wanted = any(word in step.__name__ for word in words) if words else step in STEPS
+            if (step is install and not fresh) or (not wanted and step not in FATAL):
+                continue
+            name = step.__name__.replace("_", " ")
+            if not log.attempt(name, lambda step=step: step(home)):  # type: ignore[misc]
+                log.keep(f"{step.__name__}.journal.txt", journal(machine))
+                if step in FATAL:
+                    return
+        log.attempt("powers off", machine.power_off)
+
+
+def journal(machine: Machine) -> bytes:
+    """What all services said; best effort."""
+    try:
+        return machine.ask("journalctl --no-pager -o short-monotonic -n 2000").output
+    except Trouble as trouble:
+        return str(trouble).encode()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
