@@ -13,6 +13,8 @@ pins=("$requirements" "$here/pyproject.toml") # after a change of these, .venv i
 # PyAudio is seen only by the Python it was packaged for: never one of pyenv or conda that comes first on the PATH.
 python=/usr/bin/python3
 free_mb=1200 # measured: .venv 690 MB, and while pip works its downloads twice, 200 MB each
+room_at=$here # where they go
+graph=$here/device/hearing/wake/graph.py
 wheels=()    # options of pip: where it finds its packages, if not where it always does
 debs=()      # the same of apt
 # Python files that a speaker seldom or never reads, 45 of 60 MB: training, enrolment, installation, tests.
@@ -106,7 +108,7 @@ complaint() {
 advice() {
     local again="Then run this again: it goes on where it stopped."
     if complaint 'no space left|enough free space|disk quota'; then
-        say "The disk is full. Make $free_mb MB free where $here and /usr are. $again"
+        say "The disk is full. Make $free_mb MB free where $room_at and /usr are. $again"
     elif complaint 'remove is disabled'; then
         say "Nothing was installed, because packages of this system would have to go; apt names them with:" \
             "apt-get --simulate install --no-install-recommends $names. Decide which to keep. $again"
@@ -396,11 +398,11 @@ modules() {
     if [[ $1 == dev ]]; then echo "$all,device,matplotlib"; else echo "$all,onnx"; fi
 }
 
-# has_network: made after what makes it was changed.
+# has_network: made after what makes it was changed, where that can be.
 has_network() {
     local network
     for network in "$venv"/share/earshot/wake-*.onnx; do
-        if [[ $network -nt $here/device/hearing/wake/graph.py ]]; then return; fi
+        if [[ -e $network && (! $graph || $network -nt $graph) ]]; then return; fi
     done
     return 1
 }

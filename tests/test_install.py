@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # whole runs of a script, each with a machine made for it
+
 ROOT = Path(__file__).parent.parent
 TOOLS = (
     "awk bash cat chmod cp cut dirname echo env flock grep head ln mkdir mktemp readlink rm sed sha256sum tail tr xargs"

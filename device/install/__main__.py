@@ -127,14 +127,12 @@ def _configure(options: argparse.Namespace) -> None:
 
 
 def _settled(options: argparse.Namespace) -> int:
-    is_settled = (
-        release.pointed(HERE.current) == options.number
-        and not HERE.unsettled.exists()
-        and not system.put(HERE)
-        and not trial.prepare_boot(HERE, _say)
-        and (not system.is_booted() or system.systemctl("is-active", SERVICE))
-    )
-    return 0 if is_settled else 1
+    if release.pointed(HERE.current) != options.number:
+        return 1
+    if system.put(HERE) or trial.prepare_boot(HERE, _say):
+        system.unsettle(HERE)  # for the next run, if this one ends before the speaker is started anew
+    runs = not system.is_booted() or (system.systemctl("is-active", SERVICE) and not trial.is_restart_due())
+    return 0 if runs and not HERE.unsettled.exists() else 1
 
 
 def _previous(_: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ wrong_use() {
 
 # understand OPTION...: sets what the rest goes by.
 understand() {
-    order='' board='' agent='' key_file='' offline='' root='' no_key='' yes='' dry_run='' purge=''
+    order='' board='' agent='' key_file='' offline='' root='' no_key='' yes='' dry_run='' purge='' key_given=''
     local option
     while (($#)); do
         option=$1
@@ -70,7 +70,7 @@ flash() {
     if [[ ! $dry_run ]]; then
         exec 9>/run/earshot-install.lock
         flock -n 9 || die "Another run is at work. Wait until it has ended, and run this again."
-        if [[ $order != --download ]]; then room recover; fi
+        if [[ $order != --download ]]; then room recover || [[ $order == --uninstall ]]; fi
     fi
     case $order in
         --download) download ;;
@@ -252,8 +252,12 @@ use_offline() {
 # speaker_environment: from here on, the functions of install.sh make the speaker's environment.
 speaker_environment() {
     requirements=$here/services/requirements.lock
-    # shellcheck disable=SC2034 # read in install.sh
-    pins=("$requirements") # as its name: a change of anything else must not take apart the one that is in use
+    # shellcheck disable=SC2034 # these are read in install.sh
+    {
+        pins=("$requirements") # as its name: a change of anything else must not take apart the one that is in use
+        graph=                 # which is in its name too
+        room_at=/opt free_mb=1000
+    }
     venv=/opt/earshot/venvs/$(room environment)
 }
 
@@ -289,6 +293,7 @@ roll_back() {
     number=$(room previous) || exit
     start_release "$number"
     say "Release $number runs again."
+    finish
 }
 
 uninstall() {

@@ -1,4 +1,4 @@
-"""Where things lie on a flashed machine. Every path is below `root`, so that a mounted card is as good as this machine."""
+"""Where things lie on a flashed machine. Every path is below `root`, for tests: a mounted card is entered by chroot."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,8 @@ PARTS = (
 """What of a checkout makes a release."""
 SERVICE = "earshot.service"
 AGENT = "earshot-agent.service"
-UNITS = (SERVICE, AGENT, "earshot-mixer.service")
+MIXER = "earshot-mixer.service"
+UNITS = (SERVICE, AGENT, MIXER)
 UNDO = "earshot-undo.service"
 REBOOT = Path("/run/earshot-reboot")
 """While it is there, the machine runs on other boot settings than it has."""

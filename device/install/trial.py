@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from device.boards import BOARDS
 from device.errors import EarshotError
 from device.install import boot
-from device.install.places import AGENT, REBOOT, SERVICE, Places
+from device.install.places import AGENT, MIXER, REBOOT, SERVICE, Places
 from device.install.release import numbers, point, pointed, prune
 from device.install.system import USER, is_booted, put, put_undo, systemctl, write
 
@@ -76,8 +76,13 @@ def _try(number: str, good: str | None, places: Places, say: Say) -> str | None:
     put(places)
     if not good:
         prepare_boot(places, say)
-    if not is_booted() or (REBOOT.exists() and not good):  # it cannot show anything before the next start
+    if not is_booted() or (is_restart_due() and not good):  # it cannot show anything before the next start
         (places.state / "greet").touch()
+        if (
+            is_booted()
+        ):  # a card that is there already must not have its present volumes stored when the machine goes down
+            systemctl("daemon-reload")
+            systemctl("restart", "--no-block", MIXER)
         return None
     return _wrong(places, say, proven=bool(good) and number == pointed(places.previous), alone=not good)
 
@@ -98,6 +103,11 @@ def prepare_boot(places: Places, say: Say) -> bool:
     if done.changed or done.reboot:
         REBOOT.touch()
     return done.changed
+
+
+def is_restart_due() -> bool:
+    """Whether the machine runs on other boot settings than it has."""
+    return REBOOT.exists()
 
 
 def _keep(good: str | None, places: Places, say: Say) -> bool:
@@ -129,7 +139,7 @@ def _wrong(places: Places, say: Say, proven: bool, alone: bool) -> str | None:
     """What is wrong with the release in use, if anything. `proven`: it has only to start. `alone`: there is no other."""
     systemctl("daemon-reload")
     systemctl("stop", SERVICE)  # it has the sound card, which the check needs
-    systemctl("restart", "earshot-mixer.service")
+    systemctl("restart", MIXER)
     systemctl("restart", AGENT)
     passed = _passes(say) or proven
     found = None if passed else "`earshot check` found what it says above. After mending it: sudo earshot check"

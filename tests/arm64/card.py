@@ -110,6 +110,7 @@ def test_one_who_stops_it_leaves_nothing_behind(
             time.sleep(0.05)
         subprocess.run(["kill", f"-{kind}", str(maker.pid)], check=True)
         _, said = maker.communicate(timeout=60)
+    assert Path(f"{script}.begun").exists()
     assert (maker.returncode, said) == (
         130,
         "install.sh: Stopped. Nothing is left mounted, and there is no new image.\n",

@@ -87,13 +87,20 @@ def test_a_machine_on_which_all_is_in_place_is_settled(installed, run):
         lambda machine: machine.places.command.unlink(),
         lambda machine: machine.config.write_bytes(CONFIG),
         lambda machine: machine._systemctl("stop"),
+        lambda machine: machine.reboot.touch(),
     ],
-    ids=["unsettled", "command", "boot settings", "stopped"],
+    ids=["unsettled", "command", "boot settings", "stopped", "restart due"],
 )
 def test_a_machine_on_which_something_is_not_is_not_settled(installed, run, spoil):
     spoil(installed)
     assert run("settled", "1").code == 1
     assert boot.BEGIN in installed.config.read_bytes() or installed.places.unsettled.exists()
+
+
+def test_what_was_mended_before_a_run_that_ended_early_is_not_forgotten(installed, run):
+    installed.places.command.unlink()
+    for _ in range(2):
+        assert run("settled", "1").code == 1
 
 
 def test_another_release_than_the_one_in_use_is_not_settled_and_leaves_all_as_it_is(installed, run):

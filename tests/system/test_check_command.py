@@ -21,6 +21,8 @@ from device.system.check.report import ok
 from tests.fakes import wait_until
 from tests.system.machines import FakeMachine, Room
 
+pytestmark = pytest.mark.slow  # the whole command, on threads with limits
+
 NAMES = (
     "system", "power", "clock", "disk", "memory", "service", "journal", "wake words", "sound cards", "speaker",
     "microphone", "lights", "button", "start", "agent",

@@ -13,7 +13,7 @@ INSTALL = f"install.sh --offline {CARD}/offline --yes"
 BACK_AFTER_CRASH_S, BACK_AFTER_HANG_S = 8.0, 20.0
 SILENT_S = 0.2
 SECOND_RUN_S = 15.0
-IDLE_S, IDLE_MB = 600.0, 5.0
+IDLE_S, IDLE_MB = 300.0, 5.0
 LISTENING, SPEAKING = 0, 1
 OURS = ("/etc", "/opt", "/usr/local", "/boot", "/var/lib/earshot")
 

@@ -26,7 +26,7 @@ LOUD = 500  # of 32768
 LIGHTS = (5, 6, 13)
 BUTTON = 17
 LINES = Path("/run/gpio")
-SAMPLE_S = 0.005
+SAMPLE_S = 0.01
 AGAIN_S = 4.0
 """After the end of a wake word it may take this long until it is counted."""
 
@@ -165,7 +165,7 @@ def observe(seconds: float, wav: str, press_after: float | None) -> dict[str, An
     ended = time.monotonic()
     pressed = None
     while time.monotonic() - begin < seconds:
-        time.sleep(0.005)
+        time.sleep(0.01)
         if press_after is not None and pressed is None and recorder.loud_s > press_after:
             press(True)
             pressed = time.monotonic()
