@@ -70,6 +70,8 @@ flash() {
     if [[ ! $dry_run ]]; then
         exec 9>/run/earshot-install.lock
         flock -n 9 || die "Another run is at work. Wait until it has ended, and run this again."
+        # What runs left that a power cut ended.
+        find /var/tmp -maxdepth 1 -name 'earshot.??????' ! -path "$work" -exec rm -rf {} +
         if [[ $order != --download ]]; then room recover || [[ $order == --uninstall ]]; fi
     fi
     case $order in

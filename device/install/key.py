@@ -2,7 +2,7 @@
 
 from device.errors import UsageError
 from device.install.places import Places
-from device.install.system import write
+from device.install.system import remember_directories, write
 
 
 def keep(text: str, places: Places) -> bool:
@@ -17,5 +17,8 @@ def keep(text: str, places: Places) -> bool:
         raise UsageError("The key is empty.")
     if not all("!" <= letter <= "~" for letter in key):
         raise UsageError("The key holds a space, a line break or another character that no key has.")
-    places.key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    is_new = not places.key.parent.exists()
+    remember_directories(places, places.key)
+    if is_new:
+        places.key.parent.chmod(0o700)
     return write(places.key, f"{key}\n".encode(), 0o600)

@@ -26,6 +26,7 @@ def put(places: Places) -> bool:
         subprocess.CalledProcessError: the user cannot be made.
     """
     services = places.current / "services"
+    remember_directories(places, *places.copies(), *places.wanted(), places.command)
     if not (places.systemd / "system" / SERVICE).exists():  # later on, what starts at boot is the owner's to say
         for path, to in places.wanted().items():
             _link(path, to)
@@ -54,7 +55,6 @@ def take_away(places: Places, purge: bool) -> None:
     """Remove all that `put` made, the releases, and with `purge` the settings, the key and what the speaker kept."""
     for path in (*places.copies(), *places.wanted(), places.undo, places.command):
         _remove(path)
-    _remove_empty(places.journald.parent)
     root = [] if places.root == Path("/") else ["--root", str(places.root)]
     if user_is_ours(places):
         subprocess.run(["userdel", *root, USER], check=False, capture_output=True)
@@ -62,11 +62,13 @@ def take_away(places: Places, purge: bool) -> None:
         subprocess.run(["groupdel", *root, group], check=False, capture_output=True)
     if purge:
         _remove(places.key)
-        _remove_empty(places.key.parent)
         shutil.rmtree(places.etc, ignore_errors=True)
         shutil.rmtree(places.state, ignore_errors=True)
     elif places.state.exists():  # or the next user who is made gets the number, and with it the voices
         subprocess.run(["chown", "--recursive", "root:root", places.state], check=False, capture_output=True)
+    made = [places.root / name for name in recall(places, "directories")]
+    for directory in sorted(made, key=lambda path: len(path.parts), reverse=True):
+        _remove_empty(directory)
     shutil.rmtree(places.opt, ignore_errors=True)
 
 
@@ -92,6 +94,16 @@ def write(path: Path, content: bytes, mode: int) -> bool:
 def unsettle(places: Places) -> None:
     """Note that something was changed, so that the speaker has to be started anew. Raises OSError."""
     write(places.unsettled, b"", 0o644)
+
+
+def remember_directories(places: Places, *files: Path) -> None:
+    """Make the directories of these files, and remember those that were not here. Raises OSError."""
+    fresh = {parent for path in files for parent in path.parents if not parent.exists()}
+    if fresh:
+        names = {str(path.relative_to(places.root)) for path in fresh}
+        remember(places, directories=sorted({*recall(places, "directories"), *names}))
+    for directory in sorted(fresh):
+        directory.mkdir(mode=0o755, exist_ok=True)
 
 
 def recall(places: Places, what: str) -> list[str]:

@@ -9,14 +9,12 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import MethodType
 
 from tests.virtual_pi import card, tree
 from tests.virtual_pi.home import Home
 from tests.virtual_pi.machine import Machine, Trouble
-from tests.virtual_pi.story import COMPARISONS, STEPS, install, is_a_pi
-
-FATAL = (is_a_pi, install)
-"""Without these, the rest says nothing."""
+from tests.virtual_pi.story import COMPARISONS, INSTALLATION, STEPS, leaves_nothing
 
 
 class Log:
@@ -65,7 +63,8 @@ def main() -> int:
     )
     parser.add_argument("--disk", type=Path, metavar="FILE", help="keep the disk here; if it is there, go on with it")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the machine is ended
+    for kind in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(kind, lambda *_: sys.exit(1))  # so that the machine is ended, and its files go
     log = Log(options.log)
     with tempfile.TemporaryDirectory(prefix="virtual_pi.", dir="/var/tmp") as room:  # /tmp may be in memory
         tell(log, Path(room), options)
@@ -92,23 +91,35 @@ def tell(log: Log, room: Path, options: argparse.Namespace) -> None:
     folder, cards = made[2], made[4]
     disk = options.disk or room / "disk.img"
     fresh = not disk.exists()
+    before: dict[str, str] = {}
     if fresh:
         tree.run("cp", "--sparse=always", folder / "disk.img", disk)
+        with Machine(folder, disk, cards, log.directory / "console.txt", hurried=True) as machine:
+            home = Home(machine, log.keep)
+            if not all(told(log, home, step) for step in (machine.start, *INSTALLATION, machine.power_off)):
+                return
+            before = home.before
     with Machine(folder, disk, cards, log.directory / "console.txt") as machine:
-        if not log.attempt("boots", machine.start):
-            return
         home = Home(machine, log.keep)
+        home.before = before
+        if not told(log, home, machine.start):
+            return
+        home.mount_card()
+        words = (options.only or "").split()
         for step in (*STEPS, *COMPARISONS):
-            words = (options.only or "").split()
             wanted = any(word in step.__name__ for word in words) if words else step in STEPS
-            if (step is install and not fresh) or (not wanted and step not in FATAL):
-                continue
-            name = step.__name__.replace("_", " ")
-            if not log.attempt(name, lambda step=step: step(home)):  # type: ignore[misc]
-                log.keep(f"{step.__name__}.journal.txt", journal(machine))
-                if step in FATAL:
-                    return
-        log.attempt("powers off", machine.power_off)
+            if wanted and (fresh or step is not leaves_nothing):
+                told(log, home, step)
+        told(log, home, machine.power_off)
+
+
+def told(log: Log, home: Home, step: Callable[..., object]) -> bool:
+    """Do a step, and keep what the services said if it fails."""
+    work = step if isinstance(step, MethodType) else lambda: step(home)
+    fine = log.attempt(step.__name__.replace("_", " "), work)
+    if not fine:
+        log.keep(f"{step.__name__}.journal.txt", journal(home.machine))
+    return fine
 
 
 def journal(machine: Machine) -> bytes:

@@ -13,7 +13,7 @@ ROOM = "python3 /usr/lib/virtual_pi/room.py"
 SERVICE = "earshot.service"
 _OTHERS = re.compile(
     # What Debian's own tools keep of their work; what changes by itself; what is named after the boot.
-    "/var/(lib/(dpkg|apt|systemd)|cache|log)(/|$)|/etc/(passwd|shadow|group|gshadow|subuid|subgid)-$|.*/systemd-private-"
+    "/var/(lib/(dpkg|apt|systemd|alsa)|cache|log)(/|$)|/etc/(passwd|shadow|group|gshadow|subuid|subgid)-$|.*/systemd-private-"
     f"|/etc/ld.so.cache$|/var/lib/command-not-found|{CARD}"
 )
 _SUMMED = re.compile("/(etc|boot|home|root|usr/local|var/lib/earshot)(/|$)")

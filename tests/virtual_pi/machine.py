@@ -39,16 +39,17 @@ class Trouble(Exception):
 class Machine:
     """A machine with `disk` as /dev/vda and `card` as /dev/vdb, ended with its context.
 
-    `folder` holds vmlinuz and initrd.img; the kernel's messages go to the file `console`.
+    `folder` holds vmlinuz and initrd.img; the kernel's messages go to the file `console`. `hurried`: it works on two
+    processors, for what takes long and is not timed.
     """
 
-    def __init__(self, folder: Path, disk: Path, card: Path, console: Path) -> None:
+    def __init__(self, folder: Path, disk: Path, card: Path, console: Path, *, hurried: bool = False) -> None:
+        # Its time is the number of its instructions, 1 ns each, about what a core of a Pi Zero 2 W does: however slow or
+        # busy this machine is, sound is in real time there. Where it has nothing to do, it does not wait.
+        timed = ("-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-rtc", "clock=vm", "-smp", "1")
         self._words = [
-            *("qemu-system-x86_64", "-accel", "tcg,thread=single", "-cpu", "max"),
-            # Its time is the number of its instructions, 1 ns each, about what a core of a Pi Zero 2 W does: however slow or
-            # busy this machine is, sound is in real time there. Where it has nothing to do, it does not wait.
-            *("-icount", "shift=0,sleep=off", "-rtc", "clock=vm"),
-            *("-m", str(MEMORY_MB), "-smp", "1", "-display", "none", "-nodefaults"),
+            *("qemu-system-x86_64", "-cpu", "max", "-m", str(MEMORY_MB), "-display", "none", "-nodefaults"),
+            *(("-accel", "tcg,thread=multi", "-smp", "2") if hurried else timed),
             *("-kernel", str(folder / "vmlinuz"), "-initrd", str(folder / "initrd.img")),
             *("-append", "root=/dev/vda rw console=ttyS0 systemd.show_status=no panic=5"),
             *("-drive", f"file={disk},format=raw,if=virtio,cache=writeback"),
@@ -59,6 +60,7 @@ class Machine:
         ]
         self._process: subprocess.Popen[bytes] | None = None
         self._boots: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._boot = ""
         self._waiting: dict[int, queue.SimpleQueue[dict[str, Any]]] = {}
         self._asked = 0
         self.said: list[str] = []
@@ -84,8 +86,10 @@ class Machine:
         end = time.monotonic() + BOOT_LIMIT_S
         while time.monotonic() < end:
             try:
-                self._boots.get(timeout=1.0)
-                return
+                boot = self._boots.get(timeout=1.0)
+                if boot != self._boot:  # else only its driver was started anew
+                    self._boot = boot
+                    return
             except queue.Empty:
                 if self._process is None or self._process.poll() is not None:
                     raise Trouble(f"QEMU has ended: {self.said[-5:]}") from None

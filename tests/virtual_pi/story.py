@@ -33,15 +33,20 @@ def install(home: Home) -> str:
     expect(done.code == 0, done.text[-3000:])
     home.machine.wait_booted()
     home.mount_card()
-    ready = home.ready_after(0.0, 150)
+    home.ready_after(0.0, 150)
     config = home.ask(
         "diff /boot/firmware/config.txt.before-earshot /boot/firmware/config.txt; ls /boot/firmware/overlays"
     ).text
     expect("dtoverlay=earshot" in config, f"no overlay was entered: {config}")
-    return f"{done.end - done.start:.0f} s; ready {ready:.0f} s after the kernel started"
+    return f"in {done.end - done.start:.0f} s; after the restart that it asked for, the speaker is ready"
 
 
-def start(home: Home) -> str:
+def is_ready_after_power(home: Home) -> str:
+    """From the kernel's start on."""
+    return f"ready {home.ready_after(0.0, 150):.0f} s after the kernel started"
+
+
+def starts(home: Home) -> str:
     """How long a start takes."""
     home.run(f"systemctl stop {SERVICE}")
     seconds = []
@@ -106,12 +111,18 @@ def is_interrupted(home: Home) -> str:
 
 
 def survives_a_crash(home: Home) -> str:
-    """kill -9"""
+    """kill -9 while it listens."""
+    home.hears()
+    lamp = home.run("sleep 0.5; cat /run/gpio/sim_gpio5/value")
+    expect(lamp == "1", "the listening light is dark")
     killed = home.ask(f"kill -9 {home.main_pid()}").start
     after = home.ready_after(killed, 60)
-    lit = home.run("cat /run/gpio/sim_gpio{5,6,13}/value").split()
     expect(after <= BACK_AFTER_CRASH_S, f"ready {after:.1f} s later")
-    return f"ready {after:.1f} s later, {home.hears()}, lights {''.join(lit)}"
+    # The simulated pins fall back by themselves when their owner dies; those of a Pi do not, so its own word counts.
+    expect("Lights off: pins 5, 6, 13." in home.journal(40), home.journal(40))
+    lit = home.run("cat /run/gpio/sim_gpio{5,6,13}/value").split()
+    expect(lit == ["0", "0", "0"], f"lamps are lit: {lit}")
+    return f"ready {after:.1f} s later, lights off, {home.hears()}"
 
 
 def survives_a_hang(home: Home) -> str:
@@ -138,6 +149,7 @@ def survives_a_full_disk(home: Home) -> str:
     home.ask("fallocate -l 100G /full; head -c 8G /dev/zero >>/full; sync", 300)
     try:
         free = home.run("df --output=avail / | tail -1").strip()
+        expect(int(free) < 100, f"{free} KB are free")
         first = home.hears()
         begin = home.ask(f"systemctl restart {SERVICE}", 120)
         expect(begin.code == 0, f"it does not start on a full disk:\n{home.journal(20)}")
@@ -147,19 +159,12 @@ def survives_a_full_disk(home: Home) -> str:
     return f"{free} KB free: {first}; started anew: {second}"
 
 
-def survives_a_reboot(home: Home) -> str:
-    """systemctl reboot"""
-    home.machine.reboot()
-    home.mount_card()
-    after = home.ready_after(0.0, 150)
-    return f"ready {after:.0f} s after the kernel started, {home.hears()}"
-
-
 def changes_nothing(home: Home) -> str:
     """install.sh once more."""
-    before = home.files(*OURS)
+    before, pid = home.files(*OURS), home.main_pid()
     done = home.ask(f"{CARD}/checkout/{INSTALL} --no-key", 300)
-    expect(done.code == 0, done.text[-2000:])
+    expect(done.code == 0 and "Nothing to change" in done.text, done.text[-2000:])
+    expect(home.main_pid() == pid, "the speaker was started anew")
     difference = changes(before, home.files(*OURS))
     expect(not difference, f"it changed {difference}:\n{done.text[-1000:]}")
     seconds = done.end - done.start
@@ -180,10 +185,8 @@ def undoes_a_failed_update(home: Home) -> str:
     """The new release raises an error when it starts."""
     old = home.release()
     done = home.ask(f"{CARD}/broken/{INSTALL} --update", 600)
-    expect(done.code != 0, f"a broken release was taken:\n{done.text[-2000:]}")
+    expect(done.code != 0 and "Going back to release" in done.text, done.text[-2000:])
     expect(home.release() == old, f"release {home.release()} instead of {old}:\n{done.text[-2000:]}")
-    ready = home.ready_after(0.0, 60)
-    expect(ready > 0, home.journal(20))
     return f"{done.end - done.start:.1f} s, release {old} again, {home.hears()}"
 
 
@@ -192,7 +195,7 @@ def survives_a_power_cut(home: Home) -> str:
     old = home.release()
     update = home.machine.begin(f"{CARD}/checkout/{INSTALL} --update", 400)
     end = time.monotonic() + 200
-    while home.ask("test -e /opt/earshot/trial").code:
+    while home.ask(f"test -e /opt/earshot/trial && test $(basename $(readlink /opt/earshot/current)) != {old}").code:
         expect(time.monotonic() < end, f"no trial began in 200 s: {home.ask('ls -la /opt/earshot').text}")
         time.sleep(0.2)
     on_trial = home.release()
@@ -204,6 +207,8 @@ def survives_a_power_cut(home: Home) -> str:
     home.ready_after(0.0, 150)
     expect(home.release() == old, f"release {home.release()} instead of {old}")
     expect(home.ask("test -e /opt/earshot/trial").code != 0, "it is still on trial")
+    undone = home.run("journalctl -b -u earshot-undo --no-pager -o cat")
+    expect(f"going back to release {old}" in undone, f"the undo unit says: {undone}")
     return f"cut while release {on_trial} was on trial; booted with release {old}, {home.hears()}"
 
 
@@ -234,10 +239,11 @@ def times(scene: Scene) -> str:
     return (", ".join(spans) or "never") + f" {scene.said}"
 
 
+INSTALLATION = (is_a_pi, install)
 STEPS = (
-    is_a_pi, install, start, hears_the_wake_word, answers, is_interrupted,
+    is_ready_after_power, starts, hears_the_wake_word, answers, is_interrupted,
     survives_a_crash, survives_a_hang, survives_without_a_card, survives_a_full_disk,
-    survives_a_reboot, changes_nothing, is_updated, undoes_a_failed_update,
+    changes_nothing, is_updated, undoes_a_failed_update,
     survives_a_power_cut, writes_little, leaves_nothing,
 )  # fmt: skip
 COMPARISONS = (other_start,)

@@ -13,7 +13,6 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parents[1]
 SUITE = "bookworm"
-MIRROR = os.environ.get("VIRTUAL_PI_MIRROR", "http://deb.debian.org/debian")
 SPOKEN_LIMIT_S = 1200.0
 DISK_MB = 4096
 PACKAGES = (
@@ -26,8 +25,8 @@ INITRD_MODULES = "virtio_pci\nvirtio_blk\next4\n"
 
 
 def cache() -> Path:
-    """Where what takes long is kept: $VIRTUAL_PI_CACHE, else below .venv."""
-    path = Path(os.environ.get("VIRTUAL_PI_CACHE") or CHECKOUT / ".venv" / "cache" / "virtual_pi")
+    """Where what takes long is kept: not in .venv, which is not root's."""
+    path = Path(os.environ.get("VIRTUAL_PI_CACHE") or "/var/cache/earshot-tests/virtual_pi")
     path.mkdir(parents=True, exist_ok=True)
     return path
 
@@ -98,7 +97,9 @@ def base_tree() -> Path:
 
     def make(part: Path) -> None:
         packages = ",".join(PACKAGES)
-        run("debootstrap", "--variant=minbase", f"--include={packages}", SUITE, part, MIRROR)
+        # Its mounts go with the process, even if that is killed.
+        room = ("unshare", "--mount", "--propagation", "private")
+        run(*room, "debootstrap", "--variant=minbase", f"--include={packages}", SUITE, part)
         run("find", part / "var/cache/apt/archives", "-name", "*.deb", "-delete")
 
     return made(f"tree-{key(SUITE, *PACKAGES)}", make)
