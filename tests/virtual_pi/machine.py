@@ -52,7 +52,8 @@ class Machine:
             *(("-accel", "tcg,thread=multi", "-smp", "2") if hurried else timed),
             *("-kernel", str(folder / "vmlinuz"), "-initrd", str(folder / "initrd.img")),
             *("-append", "root=/dev/vda rw console=ttyS0 systemd.show_status=no panic=5"),
-            *("-drive", f"file={disk},format=raw,if=virtio,cache=writeback"),
+            # Not timed, it need not wait for our disk either: dpkg has it flushed after each file.
+            *("-drive", f"file={disk},format=raw,if=virtio,cache={'unsafe' if hurried else 'writeback'}"),
             *("-drive", f"file={card},format=raw,if=virtio,readonly=on"),
             *("-device", "virtio-serial", "-chardev", "stdio,id=driver,signal=off"),
             *("-device", "virtserialport,chardev=driver,name=driver", "-device", "virtio-rng-pci"),

@@ -112,9 +112,9 @@ def is_interrupted(home: Home) -> str:
 
 def survives_a_crash(home: Home) -> str:
     """kill -9 while it listens."""
-    home.hears()
-    lamp = home.run("sleep 0.5; cat /run/gpio/sim_gpio5/value")
-    expect(lamp == "1", "the listening light is dark")
+    home.run(f"aplay -q -D hw:CARD=Loopback,DEV=1 {CARD}/sounds/wake.wav; sleep 1.5")
+    lamp = home.run("cat /run/gpio/sim_gpio5/value")
+    expect(lamp == "1", f"the listening light is dark:\n{home.journal(20)}")
     killed = home.ask(f"kill -9 {home.main_pid()}").start
     after = home.ready_after(killed, 60)
     expect(after <= BACK_AFTER_CRASH_S, f"ready {after:.1f} s later")
