@@ -112,8 +112,9 @@ def is_interrupted(home: Home) -> str:
 
 def survives_a_crash(home: Home) -> str:
     """kill -9 while it listens."""
-    home.run(f"aplay -q -D hw:CARD=Loopback,DEV=1 {CARD}/sounds/wake.wav; sleep 1.5")
-    lamp = home.run("cat /run/gpio/sim_gpio5/value")
+    home.hears()
+    home.run(f"sleep 3; aplay -q -D hw:CARD=Loopback,DEV=1 {CARD}/sounds/wake.wav")
+    lamp = home.run("for n in $(seq 50); do grep 1 /run/gpio/sim_gpio5/value && break; sleep 0.1; done; true")
     expect(lamp == "1", f"the listening light is dark:\n{home.journal(20)}")
     killed = home.ask(f"kill -9 {home.main_pid()}").start
     after = home.ready_after(killed, 60)
