@@ -12,7 +12,8 @@ pytestmark = pytest.mark.slow  # whole runs of a script, each with a machine mad
 
 ROOT = Path(__file__).parent.parent
 TOOLS = (
-    "awk bash cat chmod cp cut dirname echo env find flock grep head ln mkdir mktemp readlink rm sed sha256sum tail tr xargs"
+    "awk bash cat chmod cp cut dirname echo env find flock grep head ln mkdir mktemp readlink rm sed "
+    "sha256sum tail tr xargs"
 )
 PACKAGES = [
     "python3-venv",

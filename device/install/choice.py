@@ -1,7 +1,5 @@
 """Which board it is: what the owner said, now or before, else what is plugged in."""
 
-from pathlib import Path
-
 from device.boards import BOARDS, Board
 from device.errors import UsageError
 from device.install import detect
@@ -21,9 +19,8 @@ def chosen_board(places: Places, named: str | None, elsewhere: bool) -> tuple[Bo
                 f"There is no board {named}.{did_you_mean(named, BOARDS)} ./install.sh --list-boards shows all."
             )
         return BOARDS[named], f"{BOARDS[named].title}, as you said"
-    before = _kept(places.board)
-    if before in BOARDS:
-        return BOARDS[before], f"{BOARDS[before].title}, as before ({places.board})"
+    if before := kept_board(places):
+        return before, f"{before.title}, as before ({places.board})"
     if elsewhere:
         raise UsageError(
             "Name the board with --board: what is plugged into that machine cannot be seen from here. "
@@ -35,8 +32,9 @@ def chosen_board(places: Places, named: str | None, elsewhere: bool) -> tuple[Bo
     return found, f"{found.title}: {why}"
 
 
-def _kept(path: Path) -> str:
+def kept_board(places: Places) -> Board | None:
+    """The board that was chosen before, if there is one of that name."""
     try:
-        return path.read_text(errors="replace").strip()
+        return BOARDS.get(places.board.read_text(errors="replace").strip())
     except OSError:
-        return ""
+        return None

@@ -10,9 +10,9 @@ from device.install import detect, settings
 from device.install.choice import chosen_board
 from device.install.places import Places
 from device.install.system import unsettle, write
+from device.install.trial import Say
 from device.settings import toml
 
-Say = Callable[[str], None]
 NOWHERE = Path("/nonexistent")
 """The /proc and /sys of a machine that is not here."""
 

@@ -1,6 +1,6 @@
 """Where things lie on a flashed machine. Every path is below `root`, for tests: a mounted card is entered by chroot."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 PARTS = (
@@ -28,13 +28,21 @@ class Places:
     """The paths below `root`."""
 
     root: Path = Path("/")
-    opt: Path = field(init=False)
-    systemd: Path = field(init=False)
-    etc: Path = field(init=False)
 
-    def __post_init__(self) -> None:
-        for name, path in (("opt", "opt/earshot"), ("systemd", "etc/systemd"), ("etc", "etc/earshot")):
-            object.__setattr__(self, name, self.root / path)
+    @property
+    def opt(self) -> Path:
+        """All that is ours alone."""
+        return self.root / "opt/earshot"
+
+    @property
+    def systemd(self) -> Path:
+        """What systemd reads."""
+        return self.root / "etc/systemd"
+
+    @property
+    def etc(self) -> Path:
+        """What the owner may change."""
+        return self.root / "etc/earshot"
 
     @property
     def releases(self) -> Path:

@@ -10,9 +10,9 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from device.boards import BOARDS
 from device.errors import EarshotError
 from device.install import boot
+from device.install.choice import kept_board
 from device.install.places import AGENT, MIXER, REBOOT, SERVICE, Places
 from device.install.release import numbers, point, pointed, prune
 from device.install.system import USER, is_booted, put, put_undo, systemctl, write
@@ -78,9 +78,8 @@ def _try(number: str, good: str | None, places: Places, say: Say) -> str | None:
         prepare_boot(places, say)
     if not is_booted() or (is_restart_due() and not good):  # it cannot show anything before the next start
         (places.state / "greet").touch()
-        if (
-            is_booted()
-        ):  # a card that is there already must not have its present volumes stored when the machine goes down
+        if is_booted():
+            # A card that is there already must not have its present volumes stored when the machine goes down.
             systemctl("daemon-reload")
             systemctl("restart", "--no-block", MIXER)
         return None
@@ -93,9 +92,8 @@ def prepare_boot(places: Places, say: Say) -> bool:
     Raises:
         HardwareError: the boot partition cannot be written.
     """
-    try:
-        board = BOARDS[places.board.read_text(errors="replace").strip()]
-    except (OSError, KeyError):
+    board = kept_board(places)
+    if board is None:
         return False
     done = boot.apply(places.root, board, places.current / "overlays")
     for sentence in done.sentences:
