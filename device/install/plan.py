@@ -56,7 +56,7 @@ def problems(places: Places, source: Path, offline: bool) -> Iterator[str]:
     if not user_is_ours(places) and _has_user(places):
         yield (
             f"Here is a user {USER} already, and no speaker: the speaker needs that name for itself. Give that user another: "
-            f"sudo usermod --login NEW {USER}"
+            f"sudo usermod --login NEW {USER} && sudo groupmod --new-name NEW {USER}"
         )
     try:
         boot.find(places.root)

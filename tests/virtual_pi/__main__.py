@@ -5,16 +5,18 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import MethodType
 
 from tests.virtual_pi import card, tree
 from tests.virtual_pi.home import Home
 from tests.virtual_pi.machine import Machine, Trouble
-from tests.virtual_pi.story import COMPARISONS, INSTALLATION, STEPS, leaves_nothing
+from tests.virtual_pi.story import COMPARISONS, INSTALLATION, STORIES, leaves_nothing
 
 
 class Log:
@@ -90,27 +92,48 @@ def tell(log: Log, room: Path, options: argparse.Namespace) -> None:
             return
     folder, cards = made[2], made[4]
     disk = options.disk or room / "disk.img"
-    fresh = not disk.exists()
     before: dict[str, str] = {}
-    if fresh:
+    if not disk.exists():
         tree.run("cp", "--sparse=always", folder / "disk.img", disk)
         with Machine(folder, disk, cards, log.directory / "console.txt", hurried=True) as machine:
             home = Home(machine, log.keep)
-            if not all(told(log, home, step) for step in (machine.start, *INSTALLATION, machine.power_off)):
+            if not all(told(log, home, step) for step in (machine.start, *INSTALLATION)):
+                disk.unlink()
                 return
             before = home.before
-    with Machine(folder, disk, cards, log.directory / "console.txt") as machine:
-        home = Home(machine, log.keep)
-        home.before = before
-        if not told(log, home, machine.start):
-            return
-        home.mount_card()
-        words = (options.only or "").split()
-        for step in (*STEPS, *COMPARISONS):
-            wanted = any(word in step.__name__ for word in words) if words else step in STEPS
-            if wanted and (fresh or step is not leaves_nothing):
+
+    def live(name: str, steps: list[Callable[[Home], str]]) -> None:
+        copy = room / f"{name}.img"
+        tree.run("cp", "--sparse=always", disk, copy)
+        with Machine(folder, copy, cards, log.directory / f"{name}.console.txt") as machine:
+            home = Home(machine, log.keep)
+            home.before = before
+            machine.start()
+            home.mount_card()
+            for step in (*steps, machine.power_off):
                 told(log, home, step)
-        told(log, home, machine.power_off)
+
+    # Each takes one processor. Daemons: a signal ends the main thread, and QEMU with them.
+    lives = [
+        threading.Thread(target=log.attempt, args=(name, partial(live, name, steps)), name=name, daemon=True)
+        for name, steps in chosen(options.only, bool(before))
+    ]
+    for life in lives:
+        life.start()
+    for life in lives:
+        life.join()
+
+
+def chosen(words: str | None, is_fresh: bool) -> list[tuple[str, list[Callable[[Home], str]]]]:
+    """The stories' steps, or those with one of the `words`; the last one only where it is known what was there before."""
+    stories = []
+    for name, steps in (STORIES if words is None else STORIES | COMPARISONS).items():
+        wanted = [step for step in steps if words is None or any(word in step.__name__ for word in words.split())]
+        if not is_fresh and leaves_nothing in wanted:
+            wanted.remove(leaves_nothing)
+        if wanted:
+            stories.append((name, wanted))
+    return stories
 
 
 def told(log: Log, home: Home, step: Callable[..., object]) -> bool:
