@@ -151,9 +151,12 @@ def survives_a_full_disk(home: Home) -> str:
         free = home.run("df --output=avail / | tail -1").strip()
         expect(int(free) < 100, f"{free} KB are free")
         first = home.hears()
+        begun = home.run("date +%s.%N")
         begin = home.ask(f"systemctl restart {SERVICE}", 120)
         expect(begin.code == 0, f"it does not start on a full disk:\n{home.journal(20)}")
         second = home.hears()
+        said = home.ask(f"journalctl -u {SERVICE} --since=@{begun} --no-pager -o cat").text
+        expect("= ready" in said and "Going on without" not in said, said)
     finally:
         home.run("rm -f /full; sync")
     return f"{free} KB free: {first}; started anew: {second}"
