@@ -10,6 +10,8 @@ import pytest
 from tests.servers.atoms import KEY
 from tests.ways import WAYS, environment
 
+pytestmark = pytest.mark.slow  # each a whole process
+
 STEP = re.compile(r"(ok|FAILED) +(.+?)(?: \(\d+ ms\))?")
 
 

@@ -19,6 +19,8 @@ from device.system.control import Control
 from device.worker import Worker, stop_all
 from tests.fakes import Recorder, said, silence
 
+pytestmark = pytest.mark.slow  # each a whole process
+
 TOKEN = "a-very-secret-token"
 COMMANDS = ("run", "demo", "agent", "check", "config", "devices", "wake", "status", "say", "stop")
 

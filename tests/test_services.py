@@ -146,12 +146,6 @@ def test_nothing_is_imported_from_where_the_speaker_may_write(name):
         assert {"PYTHONPATH=/opt/earshot/current", "PYTHONSAFEPATH=1", "PYTHONNOUSERSITE=1"} <= set(environment)
 
 
-def test_what_the_speaker_needs_for_a_moment_is_in_memory_for_the_disk_may_be_full():
-    unit = Unit("earshot.service")
-    (directory,) = unit.values("RuntimeDirectory")
-    assert f"TMPDIR=/run/{directory}" in unit.values("Environment")
-
-
 def test_the_speaker_tries_for_ever_but_not_with_wrong_settings():
     unit = Unit("earshot.service")
     assert unit.values("Restart") == ["always"]

@@ -9,8 +9,7 @@ from device.errors import ConfigError, UsageError
 from device.install import detect, settings
 from device.install.choice import chosen_board
 from device.install.places import Places
-from device.install.system import unsettle, write
-from device.install.trial import Say
+from device.install.system import Say, unsettle, write
 from device.settings import toml
 
 NOWHERE = Path("/nonexistent")

@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ PYTHONPATH=/opt/earshot/current PYTHONSAFEPATH=1 PYTHONNOUSERSITE=1 exec /opt/ea
 GROUPS = ("audio", "gpio", "spi")
 """Of which the user is a member: sysusers.conf makes those that a system does not have."""
 USER = "earshot"
+Say = Callable[[str], None]
 
 
 def put(places: Places) -> bool:

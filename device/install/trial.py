@@ -7,7 +7,7 @@ that: services/earshot-undo.service at boot, and `recover` at the next run of in
 import fcntl
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from device.errors import EarshotError
@@ -15,11 +15,10 @@ from device.install import boot
 from device.install.choice import kept_board
 from device.install.places import AGENT, MIXER, REBOOT, SERVICE, Places
 from device.install.release import numbers, point, pointed, prune
-from device.install.system import USER, is_booted, put, put_undo, systemctl, write
+from device.install.system import USER, Say, is_booted, put, put_undo, systemctl, write
 
 CHECK_S = 180
 """`earshot check` takes a few seconds, on the slowest machine a minute."""
-Say = Callable[[str], None]
 
 
 def switch(number: str, places: Places, say: Say) -> bool:

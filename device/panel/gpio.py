@@ -76,7 +76,7 @@ def import_lgpio() -> Any:
         NoGpio: it is not installed, or does not work.
     """
     try:
-        with tempfile.TemporaryDirectory() as room, contextlib.chdir(room):
+        with tempfile.TemporaryDirectory(dir=_memory()) as room, contextlib.chdir(room):
             os.environ["LG_WD"] = room  # where it makes the FIFO; it opens it in the working directory
             return importlib.import_module("lgpio")
     except ImportError:
@@ -85,6 +85,12 @@ def import_lgpio() -> Any:
         raise NoGpio(f"lgpio: {error}") from None
     finally:
         os.environ.pop("LG_WD", None)
+
+
+def _memory() -> str | None:
+    """A folder for what is needed for a moment: in memory, where it can be had, for the disk may be full."""
+    memory = "/dev/shm"  # noqa: S108 (nothing of a fixed name is made there)
+    return memory if os.access(memory, os.W_OK) else None
 
 
 def header_chip(lgpio: Any) -> int:

@@ -18,6 +18,9 @@ from tests.virtual_pi.home import Home
 from tests.virtual_pi.machine import Machine, Trouble
 from tests.virtual_pi.story import COMPARISONS, INSTALLATION, STORIES, leaves_nothing
 
+Step = Callable[[Home], str]
+Story = tuple[str, list[Step]]
+
 
 class Log:
     """Prints what happens, and keeps it in `directory`, with what was seen besides."""
@@ -63,13 +66,19 @@ def main() -> int:
     parser.add_argument(
         "--only", metavar="WORDS", help="of the steps after the installation, those with one of these words"
     )
-    parser.add_argument("--disk", type=Path, metavar="FILE", help="keep the disk here; if it is there, go on with it")
+    parser.add_argument(
+        "--disk", type=Path, metavar="FILE", help="keep the installed disk here; if it is there, begin with it"
+    )
     options = parser.parse_args()
+    fresh = options.disk is None or not options.disk.exists()
+    stories = chosen(options.only, fresh)
+    if not stories:
+        parser.error(f"no step has one of the words {options.only!r}")
     for kind in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(kind, lambda *_: sys.exit(1))  # so that the machine is ended, and its files go
     log = Log(options.log)
     with tempfile.TemporaryDirectory(prefix="virtual_pi.", dir="/var/tmp") as room:  # /tmp may be in memory
-        tell(log, Path(room), options)
+        tell(log, Path(room), stories, options.disk, fresh)
     log.say(
         f"{time.monotonic() - log.begin:6.1f} s in all; "
         + (f"FAILED: {', '.join(log.failed)}" if log.failed else "fine")
@@ -77,8 +86,8 @@ def main() -> int:
     return 1 if log.failed else 0
 
 
-def tell(log: Log, room: Path, options: argparse.Namespace) -> None:
-    """Make it, and go through the steps."""
+def tell(log: Log, room: Path, stories: list[Story], kept: Path | None, fresh: bool) -> None:
+    """Make it, install unless there is an installed disk, and live through the stories."""
     made: list[Path] = []
     makers: tuple[tuple[str, Callable[[], Path]], ...] = (
         ("Debian", tree.base_tree),
@@ -91,18 +100,20 @@ def tell(log: Log, room: Path, options: argparse.Namespace) -> None:
         if not log.attempt(name, lambda maker=maker: made.append(maker())):  # type: ignore[misc]
             return
     folder, cards = made[2], made[4]
-    disk = options.disk or room / "disk.img"
+    disk = room / "disk.img" if fresh or not kept else kept
     before: dict[str, str] = {}
-    if not disk.exists():
+    if fresh:
         tree.run("cp", "--sparse=always", folder / "disk.img", disk)
         with Machine(folder, disk, cards, log.directory / "console.txt", hurried=True) as machine:
             home = Home(machine, log.keep)
-            if not all(told(log, home, step) for step in (machine.start, *INSTALLATION)):
-                disk.unlink()
+            if not all(told(log, home, "installation", step) for step in (machine.start, *INSTALLATION)):
                 return
             before = home.before
+        if kept:
+            tree.run("cp", "--sparse=always", disk, f"{kept}.part")
+            Path(f"{kept}.part").rename(kept)
 
-    def live(name: str, steps: list[Callable[[Home], str]]) -> None:
+    def live(name: str, steps: list[Step]) -> None:
         copy = room / f"{name}.img"
         tree.run("cp", "--sparse=always", disk, copy)
         with Machine(folder, copy, cards, log.directory / f"{name}.console.txt") as machine:
@@ -110,13 +121,16 @@ def tell(log: Log, room: Path, options: argparse.Namespace) -> None:
             home.before = before
             machine.start()
             home.mount_card()
-            for step in (*steps, machine.power_off):
-                told(log, home, step)
+            home.ready_after(0.0, 150)
+            # Each has its turn, whatever became of the others.
+            fine = [told(log, home, name, step) for step in (*steps, machine.power_off)]
+            if not all(fine):
+                raise Trouble("see above")
 
     # Each takes one processor. Daemons: a signal ends the main thread, and QEMU with them.
     lives = [
         threading.Thread(target=log.attempt, args=(name, partial(live, name, steps)), name=name, daemon=True)
-        for name, steps in chosen(options.only, bool(before))
+        for name, steps in stories
     ]
     for life in lives:
         life.start()
@@ -124,24 +138,25 @@ def tell(log: Log, room: Path, options: argparse.Namespace) -> None:
         life.join()
 
 
-def chosen(words: str | None, is_fresh: bool) -> list[tuple[str, list[Callable[[Home], str]]]]:
-    """The stories' steps, or those with one of the `words`; the last one only where it is known what was there before."""
+def chosen(words: str | None, fresh: bool) -> list[Story]:
+    """The stories, or of their steps those with one of the `words`. What was there before an installation is known when it is
+    `fresh`: only then `leaves_nothing` can tell."""
     stories = []
     for name, steps in (STORIES if words is None else STORIES | COMPARISONS).items():
         wanted = [step for step in steps if words is None or any(word in step.__name__ for word in words.split())]
-        if not is_fresh and leaves_nothing in wanted:
+        if not fresh and leaves_nothing in wanted:
             wanted.remove(leaves_nothing)
         if wanted:
             stories.append((name, wanted))
     return stories
 
 
-def told(log: Log, home: Home, step: Callable[..., object]) -> bool:
+def told(log: Log, home: Home, story: str, step: Callable[..., object]) -> bool:
     """Do a step, and keep what the services said if it fails."""
     work = step if isinstance(step, MethodType) else lambda: step(home)
-    fine = log.attempt(step.__name__.replace("_", " "), work)
+    fine = log.attempt(f"{story}, {step.__name__.replace('_', ' ')}", work)
     if not fine:
-        log.keep(f"{step.__name__}.journal.txt", journal(home.machine))
+        log.keep(f"{story}.{step.__name__}.journal.txt", journal(home.machine))
     return fine
 
 
@@ -149,7 +164,7 @@ def journal(machine: Machine) -> bytes:
     """What all services said; best effort."""
     try:
         return machine.ask("journalctl --no-pager -o short-monotonic -n 2000").output
-    except Trouble as trouble:
+    except (Trouble, OSError) as trouble:  # OSError: it is off
         return str(trouble).encode()
 
 

@@ -60,7 +60,9 @@ class Home:
 
     def main_pid(self) -> int:
         """The firmware's process."""
-        return int(self.run(f"systemctl show {SERVICE} -p MainPID --value"))
+        pid = int(self.run(f"systemctl show {SERVICE} -p MainPID --value"))
+        expect(pid > 0, f"it does not run:\n{self.journal(20)}")
+        return pid
 
     def ready_after(self, t: float, limit: float) -> float:
         """Wait until the service was ready after `t`; how long after. Ready means that frames come from the microphone."""

@@ -51,7 +51,7 @@ class Machine:
             *("qemu-system-x86_64", "-cpu", "max", "-m", str(MEMORY_MB), "-display", "none", "-nodefaults"),
             *(("-accel", "tcg,thread=multi", "-smp", "2", "-no-reboot") if hurried else timed),
             *("-kernel", str(folder / "vmlinuz"), "-initrd", str(folder / "initrd.img")),
-            # norandmaps: QEMU translates code anew for each address where it lies; so Python starts in two thirds of the time.
+            # norandmaps: QEMU translates code anew for each address where it lies; without that, Python starts a third faster.
             *("-append", "root=/dev/vda rw console=ttyS0 systemd.show_status=no panic=5 norandmaps"),
             # unsafe: to wait for a flush of our own disk is idle time, which runs as fast as it can: a second is minutes there.
             # What QEMU has written stays when QEMU is killed, flushed or not.
@@ -61,9 +61,8 @@ class Machine:
             *("-device", "virtserialport,chardev=driver,name=driver", "-device", "virtio-rng-pci"),
             *("-serial", "chardev:console", "-chardev", f"file,id=console,path={console},append=on"),
         ]
+        self.console = console
         self._process: subprocess.Popen[bytes] | None = None
-        self._boots: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._boot = ""
         self._waiting: dict[int, queue.SimpleQueue[dict[str, Any]]] = {}
         self._asked = 0
         self.said: list[str] = []
@@ -71,7 +70,7 @@ class Machine:
 
     def start(self) -> None:
         """Switch it on, and wait until it does what it is asked for."""
-        self._boots = queue.SimpleQueue()
+        booted = threading.Event()
         # SIGTERM from a dead parent ends QEMU in good order; it loses nothing that the guest wrote.
         self._process = subprocess.Popen(
             dying_with_us(*self._words),
@@ -81,65 +80,49 @@ class Machine:
             bufsize=0,
             start_new_session=True,
         )
-        threading.Thread(target=self._read, args=(self._process, self._boots), name="driver", daemon=True).start()
-        self.wait_booted()
-
-    def wait_booted(self) -> None:
-        """Until it says that it has booted, again."""
+        threading.Thread(target=self._read, args=(self._process, booted), name="driver", daemon=True).start()
         end = time.monotonic() + BOOT_LIMIT_S
-        while time.monotonic() < end:
-            try:
-                boot = self._boots.get(timeout=1.0)
-                if boot != self._boot:  # else only its driver was started anew
-                    self._boot = boot
-                    return
-            except queue.Empty:
-                if self._process is None or self._process.poll() is not None:
-                    raise Trouble(f"QEMU has ended: {self.said[-5:]}") from None
-        raise Trouble(f"not booted after {BOOT_LIMIT_S:.0f} s: see the console's log")
+        while not booted.wait(1.0):
+            if self._process.poll() is not None:
+                raise Trouble(f"QEMU has ended: {self.said[-5:]}")
+            if time.monotonic() > end:
+                raise Trouble(f"not booted after {BOOT_LIMIT_S:.0f} s: see the console's log")
 
-    def _read(self, process: subprocess.Popen[bytes], boots: queue.SimpleQueue[str]) -> None:
+    def _read(self, process: subprocess.Popen[bytes], booted: threading.Event) -> None:
         assert process.stdout is not None
         for line in process.stdout:
             try:
                 message = json.loads(line)
-            except ValueError:  # cut by a reboot, or QEMU's own words
+            except ValueError:  # cut by its end, or QEMU's own words
                 self.said.append(line.decode(errors="replace").rstrip())
                 continue
-            if "boot" in message:
-                boots.put(message["boot"])
+            if "booted" in message:
+                booted.set()
             elif replies := self._waiting.pop(message["id"], None):
                 replies.put(message)
         for replies in list(self._waiting.values()):  # nobody is left to answer
             replies.put({"code": "the machine is off", "output": "", "start": 0.0, "end": 0.0})
 
-    def begin(self, command: str, limit: float = 60.0, data: bytes | None = None) -> "Pending":
-        """Start a command of the shell there, with `data` as its input; `limit` is in seconds of its time."""
+    def begin(self, command: str, limit: float = 60.0) -> "Pending":
+        """Start a command of the shell there; `limit` is in seconds of its time."""
         assert self._process is not None and self._process.stdin is not None
         self._asked += 1
-        request: dict[str, Any] = {"id": self._asked, "run": command, "limit": limit}
-        if data is not None:
-            request["input"] = base64.b64encode(data).decode()
         replies = self._waiting[self._asked] = queue.SimpleQueue()
-        line = json.dumps(request).encode() + b"\n"
+        line = json.dumps({"id": self._asked, "run": command, "limit": limit}).encode() + b"\n"
         while line:
             line = line[self._process.stdin.write(line) :]
         return Pending(command, replies, limit * SLOWNESS + SLACK_S)
 
-    def ask(self, command: str, limit: float = 60.0, data: bytes | None = None) -> Done:
+    def ask(self, command: str, limit: float = 60.0) -> Done:
         """What a command of the shell there did, whether it failed or not; Trouble only if nothing comes back."""
-        return self.begin(command, limit, data).wait()
+        return self.begin(command, limit).wait()
 
-    def run(self, command: str, limit: float = 60.0, data: bytes | None = None) -> str:
+    def run(self, command: str, limit: float = 60.0) -> str:
         """What a command said; Trouble if it fails."""
-        done = self.ask(command, limit, data)
+        done = self.ask(command, limit)
         if done.code:
             raise Trouble(f"`{command[:100]}` failed with {done.code}:\n{done.text[-2000:]}")
         return done.text
-
-    def put(self, path: str, data: bytes) -> None:
-        """Write a file there."""
-        self.run(f"cat >{shlex.quote(path)}", data=data)
 
     def get(self, path: str) -> bytes:
         """Read a file there."""

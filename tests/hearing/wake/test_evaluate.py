@@ -14,6 +14,8 @@ from tests.fakes import pink_noise, said, silence
 from tests.hearing.wake.listening import wake
 from tests.hearing.wake.test_files import LIKE_IT, room, write_wav
 
+pytestmark = pytest.mark.slow  # all networks over many sounds
+
 
 def no_progress(files, seconds):
     """Nobody waits."""
