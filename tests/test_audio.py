@@ -76,6 +76,7 @@ def test_late_periods_that_are_caught_up_are_no_loss():
     assert sum(lost(times)) == 0
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(0, 0.5), min_size=300, max_size=300))
 def test_jitter_is_no_loss_while_some_period_of_each_second_is_on_time(delays):
     times = [t + (0.0 if n % 50 == 7 else delay) for n, (t, delay) in enumerate(zip(paced(300), delays, strict=True))]

@@ -174,6 +174,7 @@ def test_too_few_recordings_are_refused_before_anything_is_done(settings, count,
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_recordings_without_the_word_are_named_all_at_once(settings, recordings, tmp_path):
     record(recordings[1], in_the_room(said("good morning", PERSON)))
     empty = record(tmp_path / "empty.wav", silence(0))

@@ -14,6 +14,8 @@ from device.hearing.wake.evaluate import Evaluation, Row
 from device.hearing.wake.files import Trace
 from device.hearing.wake.picture import check_place, draw_evaluation, draw_trace
 
+pytestmark = pytest.mark.slow  # a picture takes a while
+
 FOUND = (WakeHeard("hey_jarvis", 0.93, 4.0), NearMiss("alexa", 0.4, 7.2, "score"), NearMiss("alexa", 0.9, 7.3, "voice"))
 
 
