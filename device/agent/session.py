@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 START_S = 10.0
 KEPT_BYTES = int(0.7 * 32_000)
+# A speaker that was without a connection sends up to 10 s at once: all of it may come while the first words are recognised.
+BACKLOG_BYTES = 10 * 32_000
 # The device plays later than we send: its jitter buffer, the sound card, the room.
 ECHO_S = 0.3
 # A radio in the room must not make the agent repeat for ever that it did not understand.
@@ -114,9 +116,9 @@ class Session:
 
     def _hear(self, pcm: bytes) -> None:
         if self._turn is not None:
-            self._kept = (self._kept + pcm)[-KEPT_BYTES:]
+            self._kept = (self._kept + pcm)[-(KEPT_BYTES if self._spoke else BACKLOG_BYTES) :]
         elif ended := self._turns.hear(pcm):
-            utterance, self._kept = ended[0], ended[1][-KEPT_BYTES:]
+            utterance, self._kept = ended
             self._begin(self._take, utterance)
 
     def _begin(self, turn: Callable[[T], Awaitable[None]], about: T) -> None:
@@ -153,7 +155,7 @@ class Session:
         await self._cancel()
         await self._socket.send(messages.message("interrupted"))
         if answering:
-            kept, self._kept = self._kept, b""
+            kept, self._kept = self._kept[-KEPT_BYTES:], b""
             self._turns.reset()
             self._hear(kept)
 

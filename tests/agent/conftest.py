@@ -22,11 +22,12 @@ LOUD, SILENT = b"\x01\x10" * 320, bytes(640)
 
 
 class Levers:
-    """What the fake ear will hear, how long the fake voice speaks, and what they were given."""
+    """What the fake ear will hear and how long that takes, how long the fake voice speaks, and what they were given."""
 
     def __init__(self) -> None:
         self.heard: list[Heard] = []
         self.utterances: list[Utterance] = []
+        self.recognition_s = 0.0
         self.sentence_s = 0.2
         self.now = 1000.0
         self.voice_fails = False
@@ -34,6 +35,7 @@ class Levers:
 
     async def recognise(self, utterance: Utterance) -> Heard:
         self.utterances.append(utterance)
+        await asyncio.sleep(self.recognition_s)
         return self.heard.pop(0) if self.heard else Heard("")
 
     async def synthesise(self, sentence: str) -> bytes:
@@ -71,7 +73,7 @@ class Client:
         for _ in range(40):
             self.audio(SILENT)
 
-    def receive(self, timeout: float = 3.0) -> dict[str, Any]:
+    def receive(self, timeout: float = 10.0) -> dict[str, Any]:
         message = json.loads(self.socket.recv(timeout))
         assert isinstance(message, dict)
         return message

@@ -186,6 +186,15 @@ def test_the_wake_word_alone_and_short_noises_get_no_answer(
     assert texts(client.until("audio"), "agent") == ["Louder."]
 
 
+def test_words_that_come_at_once_while_others_are_recognised_are_not_lost(client: Client, levers: Levers) -> None:
+    levers.recognition_s = 0.3
+    levers.heard = [Heard("hey jarvis", *CLEAR), Heard("louder", *CLEAR)]
+    client.say()
+    client.say()
+    assert texts(client.until("audio"), "agent") == ["Louder."]
+    assert levers.utterances[1].pcm.count(LOUD[:2]) == 16_000
+
+
 @pytest.mark.slow
 def test_a_foreign_sentence_is_not_understood_but_not_for_ever(client: Client, levers: Levers) -> None:
     for _ in range(2):
