@@ -73,7 +73,7 @@ class Client:
         for _ in range(40):
             self.audio(SILENT)
 
-    def receive(self, timeout: float = 10.0) -> dict[str, Any]:
+    def receive(self, timeout: float = 3.0) -> dict[str, Any]:
         message = json.loads(self.socket.recv(timeout))
         assert isinstance(message, dict)
         return message

@@ -39,7 +39,7 @@ def changed(pins):
 
     def wait_for(*numbers, test):
         with moved:
-            assert moved.wait_for(lambda: test([watched[n].state for n in numbers]), timeout=10)
+            assert moved.wait_for(lambda: test([watched[n].state for n in numbers]), timeout=5)
 
     return wait_for
 

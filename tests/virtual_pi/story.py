@@ -199,7 +199,7 @@ def survives_a_power_cut(home: Home) -> str:
     """In the middle of an update, while the new release is on trial."""
     old = home.release()
     same = home.ask(f"cmp {CARD}/checkout/CHANGELOG.md /opt/earshot/current/CHANGELOG.md").code == 0
-    update = home.machine.begin(f"{CARD}/{'next' if same else 'checkout'}/{INSTALL} --update", 400)
+    home.machine.begin(f"{CARD}/{'next' if same else 'checkout'}/{INSTALL} --update", 400)
     end = time.monotonic() + 200
     while home.ask(f"test -e /opt/earshot/trial && test $(basename $(readlink /opt/earshot/current)) != {old}").code:
         expect(time.monotonic() < end, f"no trial began in 200 s: {home.ask('ls -la /opt/earshot').text}")
@@ -207,7 +207,6 @@ def survives_a_power_cut(home: Home) -> str:
     on_trial = home.release()
     home.run("sleep 2")
     home.machine.cut()
-    del update
     home.machine.start()
     home.mount_card()
     home.ready_after(0.0, 150)
