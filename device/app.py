@@ -7,24 +7,33 @@ import queue
 import signal
 import threading
 import time
+from datetime import datetime
 from typing import Any
 
-from device import brain
+from device import brain, night, talking_over
+from device.audio import Frame
 from device.config import Config
 from device.eventlog import EventLog
 from device.events import (
     CloseEar,
     CloseMicrophone,
+    DayBroke,
     DeadlinePassed,
+    DuckPlayback,
     Effect,
     Event,
     Exit,
     FirstReady,
     InterruptAgent,
+    JudgeEcho,
+    NightFell,
     OpenEar,
     OpenMicrophone,
     PlayChime,
+    RaisePlayback,
+    ResumePlayback,
     SayReason,
+    SendHeld,
     SendText,
     SetVolume,
     StartSession,
@@ -35,8 +44,11 @@ from device.events import (
     TellHeard,
     WorkerDied,
 )
+from device.hearing.barge_in import BargeIn
+from device.hearing.canceller import Canceller
 from device.hearing.ear import Ear
 from device.hearing.microphone import Microphone
+from device.hearing.noise import NoiseFloor
 from device.hearing.speech import SpeechDetector
 from device.hearing.wake.detector import WakeDetector
 from device.panel.buttons import Button, open_button
@@ -81,7 +93,10 @@ class App:
         self._log = event_log
         self._notifier = Notifier()
         self._inbox: queue.SimpleQueue[tuple[float, Event]] = queue.SimpleQueue()
-        self._state = State(config.conversation, config.speaker.volume, config.microphone.preroll_s)
+        self._state = State(
+            config.conversation, config.speaker.volume, config.microphone.preroll_s, config.night.volume
+        )
+        self._night = night.hours(config.night.hours)
         self._exit_code: int | None = None
         self._ready = False
         self._watched_at = self._patient_until = 0.0
@@ -105,7 +120,18 @@ class App:
             self._post_patiently,
             connect=connect,
         )
-        self._ear = Ear(WakeDetector(config.wake), SpeechDetector(), self._link.hear, self._post)
+        self._noise = NoiseFloor()
+        self._canceller = Canceller(microphone)
+        self._ear = Ear(
+            WakeDetector(config.wake),
+            SpeechDetector(),
+            self._link.hear,
+            self._post,
+            canceller=self._canceller,
+            barge_in=BargeIn(config.conversation.barge_in_ms) if config.conversation.barge_in == "speech" else None,
+            hold_s=talking_over.hold_s(config.conversation),
+            noise=self._measure if speaker.louder_in_noise else None,
+        )
         self._microphone = Microphone(
             microphone,
             self._ear.hear,
@@ -140,6 +166,8 @@ class App:
             for worker in self._workers:
                 worker.start()
             prepare(encrypted=self._config.agent.protocol != "local")
+            threading.Thread(target=self._load, name="canceller-load", daemon=True).start()
+            self._look_out(started)
             while self._exit_code is None:
                 self._turn(started)
         finally:
@@ -165,6 +193,19 @@ class App:
             pass
         self._post(event)
 
+    def _load(self) -> None:
+        """Load the echo canceller, on a thread of its own: it takes seconds on a small Pi, and nothing is played yet."""
+        try:
+            self._canceller.load()
+        except Exception as error:  # a library's own, too: else it would hear itself, and nobody would know
+            log.debug("! canceller", exc_info=True)
+            self._post(WorkerDied("canceller", str(error) or repr(error)))
+
+    def _measure(self, frame: Frame) -> None:
+        """Tell the speaker how loud it is here; on the ear's thread."""
+        if (dbfs := self._noise.hear(frame)) is not None:
+            self._speaker.room(dbfs)
+
     def _turn(self, started: float) -> None:
         """Wait for the next event or deadline, and do what it asks for."""
         now = time.monotonic()
@@ -189,6 +230,7 @@ class App:
         if now - self._watched_at > DEAF_S:  # the process itself stood still: the parts have to come to themselves
             self._patient_until = max(self._patient_until, now + DEAF_S)
         self._watched_at = now
+        self._look_out(now)
         if self._state.exit_code is not None:
             return
         seen = {"speaker": self._speaker.played_at}
@@ -201,6 +243,14 @@ class App:
             self._step(WorkerDied(dead[0], self._verdict(dead[0])), now)
         elif self._ready:  # a card that was just opened may take longer than the watchdog waits
             self._notifier.watchdog()
+
+    def _look_out(self, now: float) -> None:
+        """See whether night or day has come."""
+        if self._night is None:
+            return
+        time.tzset()  # the owner may have set another time zone: a process does not see that by itself
+        if night.is_night(self._night, datetime.now().time()) is not self._state.night:
+            self._step(DayBroke() if self._state.night else NightFell(), now)
 
     def _live(self, now: float, started: float) -> None:
         if not self._ready:
@@ -228,7 +278,7 @@ class App:
         for effect in effects:
             self._carry_out(effect)
         if self._lights is not None:
-            self._lights.show(look(self._state))
+            self._lights.show(look(self._state), self._config.night.lights if self._state.night else 100)
         for name, fields in record(event, before, self._state, effects, self._config):
             self._log.write(t, name, **fields)
             self._status.note(t, name, fields)
@@ -253,7 +303,7 @@ class App:
                 self._link.heard(reply, played_s)
             case StopSession(reason):
                 self._link.stop(reason)
-            case OpenEar() | CloseEar():
+            case OpenEar() | CloseEar() | SendHeld() | JudgeEcho():
                 self._ear.order(effect)
             case PlayChime() | SayReason():
                 self._ear.mask(self._speaker.masking_s(effect))  # first: the agent must not hear its beginning
@@ -261,7 +311,7 @@ class App:
             case StopChime():
                 self._speaker.order(effect)
                 self._ear.unmask(self._speaker.fading_s)
-            case StopPlayback() | SetVolume():
+            case StopPlayback() | ResumePlayback() | DuckPlayback() | RaisePlayback() | SetVolume():
                 self._speaker.order(effect)
             case OpenMicrophone():
                 self._patient_until = time.monotonic() + START_S

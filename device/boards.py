@@ -45,7 +45,7 @@ class Board:
     apa102: int = 0
     """How many APA102 there are on SPI0, chip select 0."""
     cancels_echo: bool = False
-    """Whether it takes what its own speaker plays out of what its microphones hear."""
+    """Whether it takes what its own speaker plays out of what its microphones hear. Ours is off then."""
     usb: tuple[str, ...] = ()
     """vendor:product, in hexadecimal, by which it is recognised."""
     hats: tuple[str, ...] = ()
@@ -62,8 +62,8 @@ class Board:
     def settings(self, microphone: str, speaker: str, channels: int) -> dict[str, dict[str, object]]:
         """What belongs into earshot.toml, by section and name. The first two are ALSA PCM names; `channels` of capture."""
         own = {"rate": self.rate, "channels": channels, "channel": min(self.channel, channels - 1)}
-        sound = {"microphone": {"device": microphone, **own}, "speaker": {"device": speaker, "rate": self.rate}}
-        return {**sound, "panel": self.panel()}
+        ear = {"device": microphone, **own, "echo_cancellation": not self.cancels_echo}
+        return {"microphone": ear, "speaker": {"device": speaker, "rate": self.rate}, "panel": self.panel()}
 
     def panel(self) -> dict[str, object]:
         """The section of button and lights."""

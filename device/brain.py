@@ -10,7 +10,9 @@ What means nothing in a phase is ignored: events come from people and networks, 
 from dataclasses import replace
 
 from device import events as e
+from device import talking_over
 from device.events import By, Chime, Effect, Event
+from device.night import softened
 from device.state import CONVERSING, RESTING, RINGS, Phase, State, Timer
 
 CONNECT_S = 10.0
@@ -31,6 +33,8 @@ TOOL_S = 60.0
 """A tool that takes longer is not waited for: its end may have been lost."""
 LEAVE_S = 1.0
 """The farewell when the process ends: three seconds in all are what a service manager's owner waits gladly."""
+TAIL_S = 0.3
+"""So long a reply goes on sounding in the room: in half duplex the agent does not hear the room before."""
 RING_EVERY_S = 3.0
 """A timer rings this often, `RINGS` times."""
 MOST_TIMERS, MOST_TOOLS = 50, 16
@@ -51,14 +55,20 @@ def step(state: State, event: Event, now: float) -> Step:
 
 def _decide(state: State, event: Event, now: float) -> Step:
     match event:
-        case e.WakeHeard() | e.ButtonPressed() | e.ButtonHeld() | e.ButtonReleased():
+        case e.WakeHeard() | e.StopWordHeard() | e.ButtonPressed() | e.ButtonHeld() | e.ButtonReleased():
             return _by_person(state, event, now)
         case e.QuietAsked():
             return _end_all(state, now)
         case e.SpeechStarted():
-            return replace(state, someone_speaks=True), ()
+            return talking_over.speech_changed(state, True, now), ()
         case e.SpeechEnded():
             return _fell_silent(state, now)
+        case e.SpeechSuspected():
+            return talking_over.suspect(state, now)
+        case e.SpeechConfirmed(since=since):
+            return talking_over.confirm(state, since, now)
+        case e.EchoMeasured():
+            return talking_over.judge(state, event), ()
         case e.PlaybackStarted() | e.PlaybackStopped():
             return _by_speaker(state, event, now)
         case e.WorkerDied() if state.exit_code is None:
@@ -75,7 +85,9 @@ def _decide(state: State, event: Event, now: float) -> Step:
             return replace(state, timers=_timers_but(state, name)), ()
         case e.VolumeAsked(to=to, by=by):
             percent = min(100, max(0, (state.volume if to is None else to) + (by or 0)))
-            return replace(state, volume=percent), (e.SetVolume(percent),)
+            return _set_volume(replace(state, volume=percent))
+        case e.NightFell() | e.DayBroke():
+            return _set_volume(replace(state, night=isinstance(event, e.NightFell)))
     return _by_session(state, event, now)
 
 
@@ -106,12 +118,17 @@ def _by_session(state: State, event: Event, now: float) -> Step:
                 trouble=None,
             ), ()
         case e.ReplyStarted(reply=reply):
-            return replace(state, reply=reply), ()
+            return talking_over.answered(state, reply)
+        case e.Transcribed(role="user", text=text) if text.strip():
+            return talking_over.words_followed(state), ()
         case e.TextTyped(text=text) if state.phase in CONVERSING:
-            return replace(state, quiet_until=None), (e.SendText(text),)
+            return replace(talking_over.words_followed(state), quiet_until=None), (e.SendText(text),)
+        case e.AgentInterrupted() if state.kept:
+            return talking_over.words_followed(state), ()
         case e.AgentInterrupted(reply=reply) if reply > state.played:
-            return replace(state, tools=(), quiet_until=None), (e.StopPlayback(reply, "interrupted"),)
+            return talking_over.interrupted(state, reply), (e.StopPlayback(reply, "interrupted"),)
         case e.ToolCalled(tool=tool, status="started"):
+            state = talking_over.words_followed(state)
             return replace(state, tools=(*_tools_but(state, tool), tool)[-MOST_TOOLS:], quiet_until=None), ()
         case e.ToolCalled(tool=tool):
             return replace(state, tools=_tools_but(state, tool), quiet_until=None), ()
@@ -123,20 +140,27 @@ def _by_session(state: State, event: Event, now: float) -> Step:
 
 
 def _by_person(state: State, event: Event, now: float) -> Step:
-    """The wake word and the button."""
+    """The wake word, a stop word and the button."""
     if state.exit_code is not None:
         return state, ()
+    state = talking_over.words_followed(state)
     ringing = any(timer.rings < RINGS for timer in state.timers)
     match event:
-        case e.WakeHeard() | e.ButtonPressed() if ringing:
+        case e.WakeHeard() | e.StopWordHeard() | e.ButtonPressed() if ringing:
             silenced = replace(state, timers=tuple(timer for timer in state.timers if timer.rings == RINGS))
-            pressed = isinstance(event, e.ButtonPressed)
-            after, effects = (replace(silenced, press_spent=True), ()) if pressed else _by_person(silenced, event, now)
+            if isinstance(event, e.WakeHeard):
+                after, effects = _by_person(silenced, event, now)
+            else:
+                after, effects = replace(silenced, press_spent=isinstance(event, e.ButtonPressed)), ()
             return after, (e.StopChime(), *effects)
         case e.WakeHeard(audio_t=audio_t) if not state.muted and state.phase in (*RESTING, Phase.CLOSING):
             return _connect(state, now, since=audio_t - state.preroll_s, heard=True)
         case e.WakeHeard() if state.phase is Phase.SPEAKING and state.settings.barge_in != "button":
             return _interrupt(state, By.WAKE_WORD)
+        case e.StopWordHeard() if state.phase is Phase.SPEAKING and state.settings.barge_in != "button":
+            return _interrupt(state, By.SPEECH)
+        case e.StopWordHeard() if state.phase in (*RESTING, Phase.CONNECTING) and state.settings.barge_in != "button":
+            return state, (e.StopChime(), *(_silence(state, "stopped") if state.playing else ()))
         case e.ButtonPressed() if state.phase is Phase.SPEAKING:
             return _interrupt(replace(state, press_spent=True), By.BUTTON)
         case e.ButtonPressed() if state.phase in RESTING and state.playing:
@@ -163,18 +187,22 @@ def _by_speaker(state: State, event: e.PlaybackStarted | e.PlaybackStopped, now:
             state = replace(state, playing=reply, played=min(state.played, reply - 1))
         case e.PlaybackStopped(reply=reply):
             state = replace(state, playing=0 if reply >= state.playing else state.playing, played=reply)
-    if state.phase not in (Phase.CONNECTING, *CONVERSING):
-        return state, ()
     tell: tuple[Effect, ...] = ()
+    if isinstance(event, e.PlaybackStopped):
+        tell = (e.JudgeEcho(event.last, event.played_s),)
+        if state.ducked_until is not None:
+            state, tell = replace(state, ducked_until=None), (*tell, e.RaisePlayback())
+    if state.phase not in (Phase.CONNECTING, *CONVERSING):
+        return state, tell
     if isinstance(event, e.PlaybackStopped) and event.reason == "interrupted":
-        tell = (e.TellHeard(event.last, event.played_s),)
+        tell = (*tell, e.TellHeard(event.last, event.played_s))
     if state.phase in CONVERSING:
         state = replace(state, phase=_conversing(state))
     if not state.settings.half_duplex:
         return state, tell
     if state.playing:
         return replace(state, someone_speaks=False), (*tell, e.CloseEar())
-    return state, (*tell, e.OpenEar(state.session, now, speaking=False))
+    return state, (*tell, e.OpenEar(state.session, now + TAIL_S, speaking=False))
 
 
 def _deadline(state: State, now: float) -> Step:
@@ -183,6 +211,10 @@ def _deadline(state: State, now: float) -> Step:
     if timer is not None:
         again = (replace(timer, at=now + RING_EVERY_S, rings=timer.rings - 1),) if timer.rings > 1 else ()
         return replace(state, timers=(*_timers_but(state, timer.name), *again)), _chime(Chime.TIMER)
+    if _due(state.ducked_until, now):
+        return replace(state, ducked_until=None), (e.RaisePlayback(),)
+    if _due(state.kept_until, now):
+        return talking_over.play_on(state)
     if _due(state.phase_until, now):
         match state.phase:
             case Phase.CLOSING:
@@ -195,7 +227,7 @@ def _deadline(state: State, now: float) -> Step:
         return _close(state, "max_s", now)
     if _due(state.quiet_until, now):
         return _close(state, "idle", now)
-    return state, ()
+    return (replace(state, ending=True) if _due(state.ending_at, now) else state), ()
 
 
 def _connect(state: State, now: float, *, since: float, heard: bool) -> Step:
@@ -226,15 +258,17 @@ def _connect(state: State, now: float, *, since: float, heard: bool) -> Step:
 def _fell_silent(state: State, now: float) -> Step:
     waits_for_us = state.chime_until is not None and now <= state.chime_until and not state.playing
     chime = _chime(Chime.WAKE) if waits_for_us else ()
-    return replace(state, someone_speaks=False, chime_until=None), chime
+    return replace(talking_over.speech_changed(state, False, now), chime_until=None), chime
 
 
 def _interrupt(state: State, by: By) -> Step:
-    return replace(state, tools=(), quiet_until=None), (*_silence(state, "interrupted"), e.InterruptAgent(by))
+    over = talking_over.interrupted(state, max(state.reply, state.playing))
+    return over, (*_silence(state, "interrupted"), e.InterruptAgent(by))
 
 
 def _close(state: State, reason: str, now: float) -> Step:
     """End the session in good form."""
+    state = talking_over.words_followed(state)
     closing = replace(
         state, phase=Phase.CLOSING, phase_until=now + FAREWELL_S, session_until=None, chime_until=None, tools=()
     )
@@ -256,6 +290,7 @@ def _lost(state: State, event: e.ConnectionLost, now: float) -> Step:
     if state.phase in CONVERSING:
         again = state.lost_until is not None and state.steady_at is not None and now < state.steady_at
         until = state.lost_until if again else now + RECONNECT_S
+        state = talking_over.words_followed(state)
         state = replace(state, phase=Phase.CONNECTING, phase_until=until, lost_until=until, tools=())
     state = replace(state, trouble=(event.code, event.why))
     return _unreachable(state, now) if until is not None and now + event.in_s > until else (state, ())
@@ -293,11 +328,19 @@ def _exit_or_rest(state: State) -> Step:
 
 
 def _rest(state: State, phase: Phase, until: float | None, *effects: Effect) -> Step:
-    """The session is over."""
+    """The session is over. What a person ought to know is said then, for nobody is spoken into."""
+    tells = state.owes_warning and phase is Phase.IDLE and not state.playing
+    warning = (e.SayReason("echo"),) if tells else ()
     state = replace(
-        state, phase=phase, phase_until=until, session_until=None, chime_until=None, someone_speaks=False, tools=()
+        talking_over.words_followed(state),
+        phase=phase,
+        phase_until=until,
+        session_until=None,
+        chime_until=None,
+        someone_speaks=False,
+        tools=(),
     )
-    return state, effects
+    return replace(state, owes_warning=state.owes_warning and not warning), (*effects, *warning)
 
 
 def _mute(state: State) -> Step:
@@ -309,11 +352,15 @@ def _mute(state: State) -> Step:
 
 def _count_silence(state: State, now: float) -> State:
     """`idle_s` run while nobody speaks and the agent uses no tool."""
-    quiet = state.phase is Phase.LISTENING and not state.someone_speaks
-    if not quiet:
-        return replace(state, quiet_until=None) if state.quiet_until is not None else state
-    wait = max(TOOL_S, state.settings.idle_s) if state.tools else state.settings.idle_s
-    return state if state.quiet_until is not None else replace(state, quiet_until=now + wait)
+    quiet = state.phase is Phase.LISTENING and not state.someone_speaks and not state.kept
+    if not quiet or state.quiet_until is None:
+        wait = max(TOOL_S, state.settings.idle_s) if state.tools else state.settings.idle_s
+        return replace(state, quiet_until=now + wait if quiet else None, ending=False)
+    return state
+
+
+def _set_volume(state: State) -> Step:
+    return state, (e.SetVolume(softened(state.volume, state.night_volume) if state.night else state.volume),)
 
 
 def _silence(state: State, reason: str) -> tuple[Effect, ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from device import night
 from device.settings import did_you_mean, show
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 AGENTS = ("local", "datagrid", "atoms", "workbuddy", "savants", "openai")
 BUILT_IN_WORDS = ("alexa", "hey_jarvis", "hey_mycroft", "hey_rhasspy")
+STOP = "stop"
 
 
 def word_name(word: str) -> str:
@@ -47,6 +49,13 @@ def spi_address(address: str) -> Iterator[str]:
         yield f'is {show(address)}; it must be the numbers of a bus and a chip select, such as "0.0".'
 
 
+def hours(text: str) -> Iterator[str]:
+    try:
+        night.hours(text)
+    except ValueError as error:
+        yield f"is {show(text)}, but {error}"
+
+
 WAYS_IN = ("token", "handoff", "query", "header", "call")
 
 
@@ -59,13 +68,23 @@ def access(way: str) -> Iterator[str]:
 def wake_words(words: tuple[str, ...]) -> Iterator[str]:
     if not words:
         yield f"is empty; it must name at least one of {', '.join(BUILT_IN_WORDS)}, or the path of an .onnx file."
+    yield from _known(words, "wake", BUILT_IN_WORDS)
+
+
+def stop_words(words: tuple[str, ...]) -> Iterator[str]:
+    """There may be none."""
+    yield from _known(words, "stop", (STOP,))
+
+
+def _known(words: tuple[str, ...], kind: str, built_in: tuple[str, ...]) -> Iterator[str]:
     for word in words:
         if word.endswith(".onnx"):
             if not _is_file(word):
                 yield f"names {show(word)}, but there is no such file, or it may not be read.{_from_here(word)}"
-        elif word not in BUILT_IN_WORDS:
-            known = f" Built in are {', '.join(BUILT_IN_WORDS)}; a word of your own is a path ending in .onnx."
-            yield f"names {show(word)}, which is not a wake word.{did_you_mean(word, BUILT_IN_WORDS) or known}"
+        elif word not in built_in:
+            is_are = "are" if len(built_in) > 1 else "is"
+            known = f" Built in {is_are} {', '.join(built_in)}; a word of your own is a path ending in .onnx."
+            yield f"names {show(word)}, which is not a {kind} word.{did_you_mean(word, built_in) or known}"
     names = [word_name(word) for word in words]
     for name in dict.fromkeys(name for name in names if names.count(name) > 1):
         yield f"names {show(name)} twice."
@@ -130,6 +149,9 @@ def each_has_its_word(wake: "Wake") -> Iterator[str]:
             if name not in names:
                 listed = did_you_mean(name, names) or f" Those are {', '.join(names)}."
                 yield f"wake.{setting} has {show(name)}, which is not among wake.words.{listed}"
+    for name in map(word_name, wake.stop_words):
+        if name in names:
+            yield f"wake.stop_words has {show(name)}, which is among wake.words: rename one of the files."
 
 
 SPI_PINS = {"0": (7, 8, 9, 10, 11), "1": (19, 20, 21)}

@@ -1,8 +1,4 @@
-"""The settings, read once at start from /etc/earshot/earshot.toml or the file that `--config` names.
-
-Choices that are known but not built yet are refused with the reason. `conversation.barge_in` is therefore wake_word by
-default; once there is an echo canceller it becomes speech.
-"""
+"""The settings, read once at start from /etc/earshot/earshot.toml or the file that `--config` names."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +14,6 @@ from device.settings import allowed, did_you_mean, looks_secret, read, rule_of, 
 
 DEFAULT_PATH = Path("/etc/earshot/earshot.toml")
 
-_NOT_BUILT = "is not built in yet."
 _DEVICE = {"about": "ALSA PCM name, or a part of a name that `earshot devices` prints", "check": checks.not_empty}
 _SCORE = {"low": 0.0, "high": 1.0, "above_low": True}
 _PATIENCE = {"low": 1, "high": 10}
@@ -37,6 +32,16 @@ class Microphone:
     preroll_s: float = field(
         default=0.5, metadata={"about": "seconds kept from before the detection", "low": 0.0, "high": 2.0}
     )
+    echo_cancellation: bool = field(
+        default=True,
+        metadata={"about": "whether our own sound is taken out of what is heard; false where the hardware does that"},
+    )
+    noise_suppression: bool = field(
+        default=True, metadata={"about": "whether steady noise is taken out with it; not without echo_cancellation"}
+    )
+    gain_control: bool = field(
+        default=False, metadata={"about": "whether soft voices are made louder; not without echo_cancellation"}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +52,15 @@ class Speaker:
     rate: int = field(default=0, metadata=_RATE)
     volume: int = field(default=60, metadata={"about": "percent", "low": 0, "high": 100})
     jitter_ms: int = field(
-        default=60, metadata={"about": "milliseconds of audio held before it plays", "low": 20, "high": 500}
+        default=160,
+        metadata={
+            "about": "milliseconds of audio held before the first reply plays; then it adapts, 40 to 300",
+            "low": 20,
+            "high": 500,
+        },
     )
+    level: bool = field(default=True, metadata={"about": "whether loud and soft voices are played equally loud"})
+    louder_in_noise: bool = field(default=False, metadata={"about": "whether it speaks up where it is loud"})
     chimes: bool = field(
         default=True, metadata={"about": "whether it chimes; why there is no session it says all the same"}
     )
@@ -69,6 +81,9 @@ class Wake:
     thresholds: dict[str, float] = field(
         default_factory=dict, metadata={"about": "the same by word (a file: its name without .onnx)", **_SCORE}
     )
+    playing_threshold: float = field(
+        default=0.2, metadata={"about": "the same for all words while the speaker plays", **_SCORE}
+    )
     patience: int = field(
         default=1, metadata={"about": "steps of 80 ms in a row that must reach the threshold", **_PATIENCE}
     )
@@ -81,6 +96,13 @@ class Wake:
         metadata={"about": "what is softer does not count: dB below full scale", "low": -100.0, "high": 0.0},
     )
     confirm_speech: bool = field(default=False, metadata={"about": "whether the speech detector must agree"})
+    stop_words: tuple[str, ...] = field(
+        default=("stop",),
+        metadata={
+            "about": 'what ends a reply without an agent: "stop", and paths of .onnx files; [] for none',
+            "check": checks.stop_words,
+        },
+    )
     voices: str = field(
         default="/var/lib/earshot/voices",
         metadata={"about": "directory of the voices that `earshot wake --enrol` made", "check": checks.directory},
@@ -132,12 +154,15 @@ class Conversation:
         },
     )
     barge_in: str = field(
-        default="wake_word",
+        default="speech",
         metadata={
-            "about": "what interrupts a reply besides the button",
-            "choices": ("wake_word", "button"),
-            "unbuilt": {"speech": f'talking over it needs echo cancellation, which {_NOT_BUILT} Use "wake_word".'},
+            "about": "what interrupts a reply besides the button; speech: the wake word as well",
+            "choices": ("speech", "wake_word", "button"),
         },
+    )
+    barge_in_ms: int = field(
+        default=250,
+        metadata={"about": "milliseconds that somebody talks over a reply to interrupt it", "low": 100, "high": 400},
     )
     half_duplex: bool = field(default=False, metadata={"about": "whether the microphone is closed while it speaks"})
 
@@ -165,6 +190,17 @@ class Panel:
 
 
 @dataclass(frozen=True, slots=True)
+class Night:
+    """When and how the speaker is softer and darker."""
+
+    hours: str = field(
+        default="", metadata={"about": 'local time, as "22:00-06:30"; empty: never', "check": checks.hours}
+    )
+    volume: int = field(default=50, metadata={"about": "percent of the volume then", "low": 0, "high": 100})
+    lights: int = field(default=20, metadata={"about": "percent of the brightness then", "low": 0, "high": 100})
+
+
+@dataclass(frozen=True, slots=True)
 class Privacy:
     """What is kept."""
 
@@ -181,6 +217,7 @@ class Config:
     agent: Agent = field(default_factory=Agent)
     conversation: Conversation = field(default_factory=Conversation)
     panel: Panel = field(default_factory=Panel)
+    night: Night = field(default_factory=Night)
     privacy: Privacy = field(default_factory=Privacy)
 
 
@@ -190,7 +227,7 @@ SECTIONS: dict[str, type[Any]] = {section.name: section.type for section in data
 # Checks over several settings of a section, made only when each of these settings is good by itself.
 _TOGETHER: dict[str, tuple[set[str], Callable[[Any], Iterator[str]]]] = {
     "microphone": ({"channel", "channels"}, checks.channel_exists),
-    "wake": ({"words", "thresholds", "patiences"}, checks.each_has_its_word),
+    "wake": ({"words", "stop_words", "thresholds", "patiences"}, checks.each_has_its_word),
     "panel": ({"button", "lights", "leds", "rgb", "spi"}, checks.pins_differ),
 }
 

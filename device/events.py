@@ -42,8 +42,11 @@ class WakeHeard:
 
 @dataclass(frozen=True, slots=True)
 class NearMiss:
-    """A sound was like the wake word `word`, but did not count; `why` is score (below its threshold), patience, level, speech,
-    voice (nobody who is enrolled) or playback (we said it ourselves). `audio_t` is that of its highest score."""
+    """A sound was like the wake word `word`, but did not count. `audio_t` is that of its highest score.
+
+    `why`: score (below its threshold), patience, level, speech, voice (nobody who is enrolled), playback (we said it ourselves)
+    or echo (nothing was left of it when our echo was taken out).
+    """
 
     word: str
     score: float
@@ -59,6 +62,51 @@ class SpeechStarted:
 @dataclass(frozen=True, slots=True)
 class SpeechEnded:
     """They stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechSuspected:
+    """While we play, something begins to sound like speech of somebody else."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechConfirmed:
+    """Somebody has been talking over what we play for `conversation.barge_in_ms`, since `since` (seconds, CLOCK_MONOTONIC)."""
+
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class StopWordHeard:
+    """While we play, a stop word was recognised. `audio_t` is the capture time of the frame that fired, as in `WakeHeard`."""
+
+    word: str
+    audio_t: float
+
+
+@dataclass(frozen=True, slots=True)
+class EchoMeasured:
+    """How well our own sound was taken out of what the microphone heard, while `reply` was played.
+
+    `erle_db`: by how much, and `delay_ms`: how much later than the driver says it is heard; None where too little of us was
+    heard to tell. `trouble` is a stable name of what is wrong, empty where nothing is, and `message` the sentence for it.
+    """
+
+    reply: int
+    erle_db: float | None = None
+    delay_ms: float | None = None
+    trouble: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NightFell:
+    """The hours of `night.hours` have begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class DayBroke:
+    """They are over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +327,12 @@ Event = (
     | NearMiss
     | SpeechStarted
     | SpeechEnded
+    | SpeechSuspected
+    | SpeechConfirmed
+    | StopWordHeard
+    | EchoMeasured
+    | NightFell
+    | DayBroke
     | ButtonPressed
     | ButtonHeld
     | ButtonReleased
@@ -368,6 +422,14 @@ class CloseEar:
 
 
 @dataclass(frozen=True, slots=True)
+class SendHeld:
+    """Forward what is held back while we play: what was captured from `since` on (seconds, CLOCK_MONOTONIC) with nothing
+    suppressed in it, for somebody talks there."""
+
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
 class OpenMicrophone:
     """Open the input stream."""
 
@@ -378,11 +440,41 @@ class CloseMicrophone:
 
 
 @dataclass(frozen=True, slots=True)
+class DuckPlayback:
+    """Play replies far softer, for somebody may be about to speak."""
+
+
+@dataclass(frozen=True, slots=True)
+class RaisePlayback:
+    """Play replies as loud as before."""
+
+
+@dataclass(frozen=True, slots=True)
 class StopPlayback:
-    """Silence all replies up to number `reply`, and whatever of them still arrives."""
+    """Silence all replies up to number `reply`, and whatever of them still arrives. It ends a `DuckPlayback`.
+
+    `keep`: put what has come of the one that is heard aside, until `ResumePlayback`, another `StopPlayback` or another reply.
+    Of one whose agent was interrupted no more comes: the session drops what was on its way.
+    """
 
     reply: int
     reason: str
+    keep: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ResumePlayback:
+    """Play on what was put aside of `reply`, if it is still there."""
+
+    reply: int
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeEcho:
+    """Say how well our own sound was cancelled while `reply` was played, of which `played_s` seconds were heard."""
+
+    reply: int
+    played_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -426,9 +518,14 @@ Effect = (
     | StopSession
     | OpenEar
     | CloseEar
+    | SendHeld
     | OpenMicrophone
     | CloseMicrophone
+    | DuckPlayback
+    | RaisePlayback
     | StopPlayback
+    | ResumePlayback
+    | JudgeEcho
     | PlayChime
     | SayReason
     | StopChime

@@ -23,6 +23,12 @@ def record(event: Event, before: State, after: State, effects: tuple[Effect, ...
         match effect:
             case e.InterruptAgent(by=by):
                 yield "interrupted", {"by": by}
+            case e.DuckPlayback():
+                yield "ducked", {}
+            case e.RaisePlayback():
+                yield "raised", {}
+            case e.ResumePlayback(reply=reply):
+                yield "resumed", {"reply": reply}
             case e.SetVolume(percent=percent):
                 yield "volume", {"percent": percent}
             case e.PlayChime(chime=chime):
@@ -45,6 +51,14 @@ def _of_event(event: Event, config: Config, before: State) -> Iterator[Line]:
             yield "wake", {"word": word, "score": round(score, 3), "audio_t": round(audio_t, 6)}
         case e.NearMiss(word, score, audio_t, why):
             yield "near_miss", {"word": word, "score": round(score, 3), "audio_t": round(audio_t, 6), "why": why}
+        case e.SpeechConfirmed(since):
+            yield "speech_confirmed", {"since": round(since, 6)}
+        case e.StopWordHeard(word, audio_t):
+            yield "stop_word", {"word": word, "audio_t": round(audio_t, 6)}
+        case e.EchoMeasured(reply, erle_db, delay_ms, trouble, message):
+            yield "echo", {"reply": reply, "erle_db": _tenths(erle_db), "delay_ms": _tenths(delay_ms)}
+            if trouble:
+                yield "error", {"code": trouble, "message": message}
         case e.ButtonPressed():
             yield "button", {"kind": "press"}
         case e.ButtonHeld():
@@ -90,6 +104,11 @@ _PLAIN: dict[type, str] = {
     e.FirstAudioSent: "first_audio_sent",
     e.SpeechStarted: "speech_started",
     e.SpeechEnded: "speech_ended",
+    e.SpeechSuspected: "speech_suspected",
     e.ReplyStarted: "reply_started",
     e.PlaybackStarted: "playback_started",
 }
+
+
+def _tenths(number: float | None) -> float | None:
+    return None if number is None else round(number, 1)

@@ -22,8 +22,6 @@ class Rule:
     above_low: bool = False
     """Whether `low` itself is too low."""
     choices: tuple[str, ...] = ()
-    unbuilt: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """Choices that are known and refused, each with the sentence that says why."""
     check: Callable[[Any], Iterable[str]] | None = None
     """Yields what else is wrong with a value of the right type, as the predicate of a sentence: "is empty"."""
 
@@ -149,9 +147,7 @@ def _refusal(name: str, value: object, hint: Any, rule: Rule) -> str:
     words = rule.choices
     if get_origin(hint) in (Union, UnionType):
         words = tuple(word for one in get_args(hint) if get_origin(one) is Literal for word in get_args(one))
-    if isinstance(value, str) and value in rule.unbuilt:
-        return f"{name} is {show(value)}: {rule.unbuilt[value]}"
-    question = did_you_mean(value, (*words, *rule.unbuilt)) if isinstance(value, str) else ""
+    question = did_you_mean(value, words) if isinstance(value, str) else ""
     return f"{name} is {show(value)}; it must be {allowed(hint, rule)}.{question}"
 
 

@@ -26,6 +26,8 @@ class Phase(StrEnum):
 
 RESTING = (Phase.IDLE, Phase.OFFLINE, Phase.ERROR)
 """No session: the wake word or the button starts one."""
+ENDING_S = 3.0
+"""So long before nobody's speaking ends a session, the lights show it."""
 CONVERSING = (Phase.LISTENING, Phase.SPEAKING)
 
 
@@ -45,6 +47,9 @@ class State:
     settings: Conversation = field(default_factory=Conversation)
     volume: int = 60
     preroll_s: float = 0.5
+    night_volume: int = 100
+    """Percent of `volume` at night."""
+    night: bool = False
 
     phase: Phase = Phase.IDLE
     muted: bool = False
@@ -68,6 +73,22 @@ class State:
     """The reply that is being played, 0 for none. It may outlast its session, or a lost connection."""
     played: int = 0
     """The newest reply whose playing has ended."""
+    ducked_until: float | None = None
+    """Until when the reply is played softly, because somebody may be talking over it."""
+    kept: int = 0
+    """The reply whose rest was put aside when somebody talked over it, 0 for none."""
+    kept_until: float | None = None
+    """When that is played on, for no words have followed."""
+    silenced: int = 0
+    """The newest reply that was broken off, though its last samples may still sound."""
+    resumed: int = 0
+    """The newest reply that was played on: that happens once."""
+    hears_itself: bool = False
+    """The echo canceller does not work: what sounds like talking over a reply may be the reply."""
+    owes_warning: bool = False
+    """That is to be said when the session is over."""
+    warned: bool = False
+    """It was said, or is about to be: once is enough."""
     someone_speaks: bool = False
     tools: tuple[str, ...] = ()
     """Tools the agent is using now."""
@@ -77,6 +98,8 @@ class State:
     """When this phase gives up: connecting, closing, or showing a notice."""
     quiet_until: float | None = None
     """When `idle_s` of nobody speaking are over."""
+    ending: bool = False
+    """The last `ENDING_S` before that have begun."""
     session_until: float | None = None
     """When `max_s` are over."""
     chime_until: float | None = None
@@ -85,7 +108,19 @@ class State:
     """Set while the process is on its way out."""
 
     @property
+    def ending_at(self) -> float | None:
+        """When they begin."""
+        return None if self.quiet_until is None or self.ending else self.quiet_until - ENDING_S
+
+    @property
     def deadline(self) -> float | None:
         """When the next `DeadlinePassed` is due."""
-        waits = [self.phase_until, self.quiet_until, self.session_until, *(timer.at for timer in self.timers)]
-        return min((wait for wait in waits if wait is not None), default=None)
+        waits = [
+            self.phase_until,
+            self.quiet_until,
+            self.ending_at,
+            self.session_until,
+            self.ducked_until,
+            self.kept_until,
+        ]
+        return min((wait for wait in (*waits, *(timer.at for timer in self.timers)) if wait is not None), default=None)

@@ -17,6 +17,8 @@ _COUNTED = {
     "session_ready": "connections",
     "reply_started": "replies",
     "interrupted": "interruptions",
+    "ducked": "ducks",
+    "resumed": "resumed",
     "retry": "retries",
     "error": "errors",
 }
@@ -33,6 +35,9 @@ class Status:
         self._counts: Counter[str] = Counter()
         self._dropped: Counter[str] = Counter()
         self._error: dict[str, Any] | None = None
+        self._echo: dict[str, Any] | None = None
+        """What the last reply that was long and loud enough told about the echo canceller."""
+        self._newest_echo: dict[str, Any] | None = None
 
     def note(self, t: float, name: str, fields: dict[str, Any]) -> None:
         """Take in a line of the event log, of time `t`."""
@@ -43,8 +48,14 @@ class Status:
                 self._since = t
             case "dropped":
                 self._dropped[fields["where"]] += fields["frames"]
+            case "echo":
+                self._newest_echo = fields
+                if self._echo is None or fields["erle_db"] is not None:
+                    self._echo = fields
             case "error":
                 self._error = {"t": t, **fields}
+                if fields["code"].startswith("echo_"):
+                    self._echo = self._newest_echo  # what was good before is so no more
 
     def answer(self, request: dict[str, Any], state: State, now: float) -> tuple[dict[str, Any], Event | None]:
         """The reply to a request (see `system.control`), and the event that it is for the brain, if any."""
@@ -71,6 +82,13 @@ class Status:
             "agent": self._agent,
             "muted": state.muted,
             "volume": state.volume,
+            "night": state.night,
+            "echo": self._echo
+            and {
+                "erle_db": self._echo["erle_db"],
+                "delay_ms": self._echo["delay_ms"],
+                "hears_itself": state.hears_itself,
+            },
             "up_s": round(now - self._started, 1),
             "counters": {
                 "sessions": state.session,

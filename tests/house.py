@@ -38,7 +38,10 @@ class House:
         tables += (
             "" if "[wake]" in settings else '[wake]\nvoices = "/nowhere"\n'
         )  # who is enrolled here is not in this house
-        self.config.write_text(f'[microphone]\ndevice = "pulse"\n[speaker]\ndevice = "pulse"\n{tables}{settings}')
+        for table in ("[microphone]\n", "[speaker]\n"):
+            settings = settings if table in settings else table + settings
+            settings = settings.replace(table, f'{table}device = "pulse"\n')
+        self.config.write_text(tables + settings)
         self.log = directory / "log"
         self.sounds: list[Playing] = []
 

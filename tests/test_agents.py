@@ -77,7 +77,12 @@ def test_what_is_said_reaches_the_agent_and_its_answer_the_room_and_no_secret_an
         reply(visit, tone(1.0, rate=way.speaks))
 
     with (
-        converse(card, tmp_path, way, "[conversation]\nidle_s = 2\n") as (home, server, firmware),
+        # Sample by sample it is compared: nothing is to be suppressed in it.
+        converse(card, tmp_path, way, "[conversation]\nidle_s = 2\n[microphone]\necho_cancellation = false\n") as (
+            home,
+            server,
+            firmware,
+        ),
         card.record(tmp_path / "room.wav"),
     ):
         server.on_ready = script
@@ -91,7 +96,7 @@ def test_what_is_said_reaches_the_agent_and_its_answer_the_room_and_no_secret_an
 
     assert server.violations == server.trouble == []
     assert connected.keys() - {"t", "event"} == way.steps
-    assert looks(firmware) == ["connecting", "listening", "speaking", "listening", "idle"]
+    assert looks(firmware) == ["connecting", "listening", "ending", "speaking", "listening", "ending", "idle"]
     lost = [event for event in firmware.events if event["event"] in ("dropped", "error", "retry")]
     assert not [event for event in lost if event.get("where") != "speaker"]  # a busy machine may be late for the card
     heard, played = channels(tmp_path / "room.wav")
@@ -173,7 +178,7 @@ def test_an_agent_that_sends_silence_all_the_time_does_not_speak_all_the_time(ca
         spoken = firmware.wait_for("playback_stopped", 10, reason="drained")
         ended = firmware.wait_for("session_ended", 10, reason="idle")
 
-    assert looks(firmware) == ["connecting", "listening", "speaking", "listening", "idle"]
+    assert looks(firmware) == ["connecting", "listening", "ending", "speaking", "listening", "ending", "idle"]
     assert ended["t"] - spoken["t"] == pytest.approx(3, abs=0.3)
     assert length_s(channels(tmp_path / "room.wav")[1], 440) == pytest.approx(1.0, abs=0.04)
 

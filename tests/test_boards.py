@@ -54,6 +54,12 @@ def test_its_settings_are_good_settings(board):
         assert (read.panel.apa102, read.panel.spi) == (board.apa102, "0.0")
 
 
+def test_the_echo_is_taken_out_by_the_board_or_by_us_and_not_by_both(board):
+    settings = board.settings("a", "a", 1)
+    assert settings["microphone"]["echo_cancellation"] is not board.cancels_echo
+    assert board.cancels_echo is (board.name in ("respeaker-usb", "respeaker-xvf3800"))
+
+
 def test_the_channel_to_hear_exists_even_where_the_card_has_fewer():
     board = Board(name="a", title="a", about="a", channel=3)
     assert board.settings("a", "a", 2)["microphone"]["channel"] == 1

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device import brain, events
+from device import brain, events, talking_over
 from device.brain import step
 from device.config import Conversation
 from device.events import (
@@ -25,34 +25,45 @@ from device.events import (
     CloseMicrophone,
     Connected,
     ConnectionLost,
+    DayBroke,
     DeadlinePassed,
     Dropped,
+    DuckPlayback,
+    EchoMeasured,
     Exit,
     FirstAudioSent,
     FirstReady,
     InterruptAgent,
+    JudgeEcho,
     NearMiss,
+    NightFell,
     OpenEar,
     OpenMicrophone,
     PlaybackStarted,
     PlaybackStopped,
     PlayChime,
     QuietAsked,
+    RaisePlayback,
     ReplyStarted,
+    ResumePlayback,
     SayReason,
+    SendHeld,
     SendText,
     SessionEnded,
     SessionReady,
     SessionRefused,
     SessionStarted,
     SetVolume,
+    SpeechConfirmed,
     SpeechEnded,
     SpeechStarted,
+    SpeechSuspected,
     StartSession,
     StopAsked,
     StopChime,
     StopPlayback,
     StopSession,
+    StopWordHeard,
     TellHeard,
     TextTyped,
     TimerCancelled,
@@ -80,6 +91,10 @@ SITUATIONS = {
     "listening": IN_SESSION,
     "listening, tool": replace(IN_SESSION, tools=("search",), quiet_until=None),
     "speaking": replace(IN_SESSION, phase=Phase.SPEAKING, playing=7, quiet_until=None),
+    "speaking, ducked": replace(
+        IN_SESSION, phase=Phase.SPEAKING, playing=7, quiet_until=None, ducked_until=NOW + 0.2, someone_speaks=True
+    ),
+    "listening, rest kept": replace(IN_SESSION, quiet_until=None, kept=7, kept_until=NOW + 1.5),
     "closing": State(phase=Phase.CLOSING, session=3, phase_until=NOW + 1, reply=7),
     "leaving": State(phase=Phase.CLOSING, session=3, phase_until=NOW + 1, exit_code=0),
     "offline": State(phase=Phase.OFFLINE, session=3, phase_until=NOW + 9),
@@ -90,6 +105,13 @@ EVENTS = (
     NearMiss("hey_jarvis", 0.4, NOW - 0.01, "score"),
     SpeechStarted(),
     SpeechEnded(),
+    SpeechSuspected(),
+    SpeechConfirmed(NOW - 0.3),
+    StopWordHeard("stop", NOW - 0.01),
+    EchoMeasured(7, 38.0, 4.0),
+    EchoMeasured(7, 2.0, 4.0, "echo_not_cancelled", "It hears itself."),
+    NightFell(),
+    DayBroke(),
     ButtonPressed(),
     ButtonHeld(),
     ButtonReleased(),
@@ -185,6 +207,13 @@ def check(state: State, now: float) -> None:
         assert state.session_until is None and state.quiet_until is None and not state.tools
     assert (state.phase is Phase.SPEAKING) == (state.phase in CONVERSING and state.playing > 0)
     assert 0 <= state.volume <= 100
+    if state.ducked_until is not None:
+        assert state.playing, "nobody would raise it again"
+    if state.kept:
+        assert state.phase in CONVERSING and state.resumed < state.kept
+    else:
+        assert state.kept_until is None
+    assert not state.ending or state.quiet_until is not None
     assert len(state.timers) <= brain.MOST_TIMERS and len(state.tools) <= brain.MOST_TOOLS
 
 
@@ -231,7 +260,7 @@ some_event = st.one_of(
 @settings(max_examples=400, deadline=None)
 @given(
     st.lists(st.tuples(some_event, st.floats(0, 20)), max_size=60),
-    st.sampled_from(["wake_word", "button"]),
+    st.sampled_from(["speech", "wake_word", "button"]),
     st.booleans(),
 )
 def test_whatever_happens_in_whatever_order_the_invariants_hold(story, barge_in, half_duplex):
@@ -331,7 +360,7 @@ def test_a_short_press_while_speaking_interrupts_at_once_and_goes_on_listening()
     assert effects == [StopPlayback(7, "interrupted"), InterruptAgent(By.BUTTON)]
 
     state, effects = run(state, PlaybackStopped(7, "interrupted", 7, 1.25), ButtonReleased())
-    assert state.phase is Phase.LISTENING and effects == [TellHeard(7, 1.25)]
+    assert state.phase is Phase.LISTENING and effects == [JudgeEcho(7, 1.25), TellHeard(7, 1.25)]
 
 
 def test_a_long_press_while_speaking_stops_the_session():
@@ -389,6 +418,180 @@ def test_a_stopped_playback_of_an_old_reply_does_not_end_the_next():
     state, _ = run(SITUATIONS["speaking"], ReplyStarted(3, 8), PlaybackStarted(8), PlaybackStopped(7, "drained"))
 
     assert state.phase is Phase.SPEAKING
+
+
+# --- talking over it ------------------------------------------------------------------------------------------------
+
+TALKED_OVER = (
+    SpeechSuspected(),
+    SpeechStarted(),
+    (SpeechConfirmed(NOW), NOW + 0.3),
+    PlaybackStopped(7, "interrupted", 7, 1.2),
+)
+
+
+def test_on_the_first_suspicion_the_reply_only_gets_softer():
+    state, effects = run(SITUATIONS["speaking"], SpeechSuspected())
+    assert effects == [DuckPlayback()] and state.phase is Phase.SPEAKING
+
+    state, effects = run(state, (DeadlinePassed(), NOW + 0.4))
+    assert effects == [RaisePlayback()] and state.phase is Phase.SPEAKING and state.deadline == NOW + 500
+
+
+def test_who_talks_on_stops_the_reply_of_which_the_rest_is_kept():
+    _, effects = run(SITUATIONS["speaking"], *TALKED_OVER)
+
+    assert effects == [
+        DuckPlayback(),
+        StopPlayback(7, "interrupted", keep=True),
+        InterruptAgent(By.SPEECH),
+        SendHeld(NOW - talking_over.BEFORE_S),
+        JudgeEcho(7, 1.2),
+        RaisePlayback(),
+        TellHeard(7, 1.2),
+    ]
+
+
+def test_where_no_words_follow_the_rest_of_the_reply_is_played_on_once():
+    state, _ = run(SITUATIONS["speaking"], *TALKED_OVER)
+    state, effects = run(state, (SpeechEnded(), NOW + 1))
+    assert effects == [] and state.deadline == NOW + 1 + talking_over.WORDS_S
+
+    state, effects = run(state, (DeadlinePassed(), NOW + 4), PlaybackStarted(7))
+    assert effects == [ResumePlayback(7)] and state.phase is Phase.SPEAKING
+
+    _, effects = run(state, SpeechSuspected(), SpeechConfirmed(NOW))
+    assert StopPlayback(7, "interrupted", keep=False) in effects
+
+
+@pytest.mark.parametrize(
+    "stopped", [ButtonPressed(), StopWordHeard("stop", NOW), WakeHeard("w", 0.9, NOW), AgentInterrupted(3, 7)]
+)
+def test_who_talks_while_a_reply_is_broken_off_otherwise_does_not_have_it_played_on(stopped):
+    state, _ = run(SITUATIONS["speaking"], stopped)
+    state, effects = run(state, (SpeechConfirmed(NOW), NOW + 0.01), PlaybackStopped(7, "interrupted", 7, 1.2))
+
+    assert state.kept == 0 and not any(isinstance(effect, StopPlayback | SendHeld) for effect in effects)
+
+
+def test_an_answer_that_comes_after_all_is_not_kept_waiting_by_the_reply_that_is_played_on():
+    state, _ = run(SITUATIONS["speaking"], *TALKED_OVER, SpeechEnded(), (DeadlinePassed(), NOW + 9), PlaybackStarted(7))
+    state, effects = run(state, ReplyStarted(3, 8))
+
+    assert effects == [StopPlayback(7, "stopped")] and state.reply == 8
+
+
+def test_words_are_waited_for_as_long_as_somebody_speaks():
+    state, _ = run(SITUATIONS["speaking"], *TALKED_OVER, (SpeechEnded(), NOW + 1), (SpeechStarted(), NOW + 2))
+
+    assert state.kept == 7 and state.kept_until is None
+
+
+@pytest.mark.parametrize(
+    "followed",
+    [
+        Transcribed(3, "user", "what time is it"),
+        ReplyStarted(3, 8),
+        ToolCalled(3, "search", "started"),
+        TextTyped("hello"),
+        AgentInterrupted(3, 7),
+        StopWordHeard("stop", NOW),
+        WakeHeard("w", 0.9, NOW),
+        ConnectionLost(3, 0.5, "connection_lost", "gone"),
+    ],
+    ids=lambda event: type(event).__name__,
+)
+def test_a_reply_that_words_have_stopped_is_not_played_on(followed):
+    state = replace(IN_SESSION, kept=7, kept_until=NOW + 2, playing=0)
+    _, effects = run(state, followed)
+    after, _ = run(state, followed)
+
+    assert after.kept == 0 and after.kept_until is None
+    assert not any(isinstance(effect, ResumePlayback) for effect in effects)
+
+
+def test_noise_that_was_transcribed_as_nothing_is_no_words():
+    state = replace(IN_SESSION, kept=7, kept_until=NOW + 2)
+
+    assert run(state, Transcribed(3, "user", " "))[0].kept == 7
+
+
+@pytest.mark.parametrize("barge_in", ["wake_word", "button"])
+def test_talking_over_it_does_nothing_where_that_is_not_wanted(barge_in):
+    state = replace(SITUATIONS["speaking"], settings=Conversation(barge_in=barge_in))
+
+    assert run(state, SpeechSuspected(), SpeechConfirmed(NOW)) == (state, [])
+
+
+def test_a_stop_word_does_what_the_button_does_and_nothing_is_played_on():
+    state, effects = run(SITUATIONS["speaking"], StopWordHeard("stop", NOW))
+
+    assert effects == [StopPlayback(7, "interrupted"), InterruptAgent(By.SPEECH)] and state.kept == 0
+    assert StopPlayback(7, "stopped") in run(SITUATIONS["idle, playing on"], StopWordHeard("stop", NOW))[1]
+    assert run(SITUATIONS["idle, ringing"], StopWordHeard("stop", NOW))[0].timers == ()
+
+
+def test_a_stop_word_silences_a_reply_that_plays_on_while_the_connection_is_lost():
+    assert StopPlayback(7, "stopped") in run(SITUATIONS["reconnecting"], StopWordHeard("stop", NOW))[1]
+
+
+def test_where_only_the_button_may_interrupt_a_stop_word_does_nothing():
+    for name in ("speaking", "idle, playing on"):
+        state = replace(SITUATIONS[name], settings=Conversation(barge_in="button"))
+        assert run(state, StopWordHeard("stop", NOW)) == (state, []), name
+
+
+BROKEN = EchoMeasured(7, 2.0, None, "echo_not_cancelled", "It hears itself.")
+
+
+def test_a_speaker_that_hears_itself_takes_nothing_for_talking_over_it_until_that_is_mended():
+    state, _ = run(SITUATIONS["speaking"], BROKEN)
+    assert run(state, SpeechSuspected(), SpeechConfirmed(NOW))[1] == []
+    assert run(state, WakeHeard("w", 0.9, NOW))[1][-1] == InterruptAgent(By.WAKE_WORD)
+
+    state, _ = run(state, EchoMeasured(7, None))
+    assert run(state, SpeechSuspected())[1] == [], "a reply too soft to measure proves nothing"
+    state, _ = run(state, EchoMeasured(7, 30.0))
+    assert run(state, SpeechSuspected())[1] == [DuckPlayback()]
+
+
+def test_it_says_once_that_it_hears_itself_and_into_no_ones_words():
+    state, effects = run(SITUATIONS["listening"], BROKEN, BROKEN)
+    assert effects == []
+
+    state, effects = run(state, (DeadlinePassed(), NOW + 5), SessionEnded(3, "idle"))
+    assert effects[-1] == SayReason("echo")
+    state = replace(state, phase=Phase.LISTENING, session_until=NOW + 500)
+    assert SayReason("echo") not in run(state, BROKEN, SessionEnded(3, "agent"))[1]
+
+
+def test_that_it_hears_itself_is_not_said_into_the_agents_last_words():
+    state, effects = run(SITUATIONS["speaking"], BROKEN, SessionEnded(3, "agent"))
+    assert SayReason("echo") not in effects and state.owes_warning
+
+
+def test_it_is_no_matter_that_it_hears_itself_where_nobody_may_talk_over_it():
+    state = replace(IN_SESSION, settings=Conversation(barge_in="wake_word"))
+
+    assert SayReason("echo") not in run(state, BROKEN, SessionEnded(3, "agent"))[1]
+
+
+def test_at_night_it_is_softer_and_a_change_of_volume_is_one_of_that():
+    state, effects = run(State(volume=60, night_volume=50), NightFell())
+    assert effects == [SetVolume(30)]
+    state, effects = run(state, VolumeAsked(0, to=80))
+    assert effects == [SetVolume(40)] and state.volume == 80
+    assert run(state, DayBroke())[1] == [SetVolume(80)]
+
+
+# --- when it ends ---------------------------------------------------------------------------------------------------
+
+
+def test_before_it_stops_listening_the_light_says_so():
+    state, effects = run(IN_SESSION, (DeadlinePassed(), NOW + 2))
+    assert look(state) is Look.ENDING and effects == [] and state.deadline == NOW + 5
+
+    assert look(run(state, SpeechStarted())[0]) is Look.LISTENING
 
 
 def test_nobody_speaks_for_idle_s_and_the_session_ends():
@@ -499,7 +702,7 @@ def test_what_goes_on_after_a_gap_can_be_broken_off():
     happened = (PlaybackStopped(7, "drained", 7, 2.0), PlaybackStarted(7), AgentInterrupted(3, 7))
     _, effects = run(SITUATIONS["speaking"], *happened)
 
-    assert effects == [StopPlayback(7, "interrupted")]
+    assert effects[-1] == StopPlayback(7, "interrupted")
 
 
 def test_an_agent_that_comes_and_goes_is_given_up_half_a_minute_after_the_first_loss():
@@ -523,7 +726,7 @@ def test_a_connection_that_has_lasted_is_lost_anew():
 def test_what_the_agent_breaks_off_after_it_was_heard_to_the_end_is_no_interruption():
     state, effects = run(SITUATIONS["speaking"], PlaybackStopped(7, "drained", 7, 2.0), AgentInterrupted(3, 7))
 
-    assert effects == [] and state.phase is Phase.LISTENING
+    assert effects == [JudgeEcho(7, 2.0)] and state.phase is Phase.LISTENING
 
 
 def test_refused_credentials_stop_and_show():
@@ -550,7 +753,8 @@ def test_half_duplex_closes_the_ear_while_it_speaks():
     state = replace(IN_SESSION, settings=Conversation(half_duplex=True))
 
     assert run(state, PlaybackStarted(8))[1] == [CloseEar()]
-    assert run(state, PlaybackStarted(8), PlaybackStopped(8, "drained"))[1][-1] == OpenEar(3, NOW, speaking=False)
+    opened = run(state, PlaybackStarted(8), PlaybackStopped(8, "drained"))[1][-1]
+    assert opened == OpenEar(3, NOW + brain.TAIL_S, speaking=False), "the tail of the reply is still in the room"
 
 
 def test_a_timer_rings_when_the_session_is_long_over_until_the_button_is_pressed():

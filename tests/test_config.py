@@ -110,11 +110,13 @@ def test_a_misspelt_name_is_answered_with_the_right_one(text, question):
 
 def test_a_name_like_no_other_is_answered_with_all_there_are():
     assert "Known are microphone, speaker" in problem("[qqqq]\n")
-    assert "Known are device, rate, volume, jitter_ms or chimes" in problem("[speaker]\nqqqq = 1\n")
+    assert "Known are device, rate, volume, jitter_ms, level, louder_in_noise or chimes" in problem(
+        "[speaker]\nqqqq = 1\n"
+    )
 
 
 def test_a_setting_outside_its_section_is_told_where_it_belongs():
-    assert problem("volume = 5\n") == '"volume" stands outside any section. It belongs under [speaker].'
+    assert problem("chimes = true\n") == '"chimes" stands outside any section. It belongs under [speaker].'
     assert "[microphone] or [speaker]" in problem("device = 'x'\n")
 
 
@@ -187,16 +189,6 @@ def test_an_empty_device_is_refused():
     assert "speaker.device is empty" in problem("[speaker]\ndevice = ' '\n")
 
 
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("[conversation]\nbarge_in = 'speech'\n", 'echo cancellation, which is not built in yet. Use "wake_word".'),
-    ],
-)
-def test_what_is_known_but_not_built_is_refused_with_the_reason(text, why):
-    assert why in problem(text)
-
-
 # --- Settings that belong together ----------------------------------------------------------------------------------
 
 
@@ -253,6 +245,35 @@ def test_a_wake_word_of_ones_own_is_a_file_and_goes_by_its_name(tmp_path):
 )
 def test_wake_words_that_are_none_are_refused(words, why):
     assert why in problem(f"[wake]\nwords = {words}\n")
+
+
+def test_stop_words_are_stop_or_files_or_none(tmp_path):
+    model = tmp_path / "halt.onnx"
+    model.touch()
+    assert parse(b"").wake.stop_words == ("stop",)
+    assert parse(b"[wake]\nstop_words = []\n").wake.stop_words == ()
+    assert parse(f"[wake]\nstop_words = ['stop', '{model}']\n".encode()).wake.stop_words == ("stop", str(model))
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("['stopp']", "Did you mean stop?"),
+        ("['banana']", "which is not a stop word. Built in is stop"),
+        ("['/nowhere/halt.onnx']", "no such file"),
+        ("['stop', 'stop']", '"stop" twice'),
+    ],
+)
+def test_stop_words_that_are_none_are_refused(words, why):
+    assert why in problem(f"[wake]\nstop_words = {words}\n")
+
+
+def test_a_word_cannot_both_wake_and_stop(tmp_path):
+    file = tmp_path / "stop.onnx"
+    file.touch()
+    assert problem(f"[wake]\nwords = ['{file}']\n") == (
+        'wake.stop_words has "stop", which is among wake.words: rename one of the files.'
+    )
 
 
 def test_two_files_of_one_name_cannot_be_told_apart(tmp_path):

@@ -23,7 +23,10 @@ PURE = (
     "device.session.protocol", "device.session.protocols", "device.session.protocols.datagrid",
     "device.session.protocols.local", "device.session.protocols.atoms", "device.session.protocols.workbuddy",
     "device.session.protocols.savants", "device.session.protocols.openai", "device.session.protocols.messages",
-    "device.session.protocols.options", "device.status", "device.system.describe",
+    "device.session.protocols.options", "device.status", "device.system.describe", "device.talking_over", "device.night",
+    "device.hearing.barge_in", "device.hearing.noise", "device.speaking.loudness", "device.speaking.network",
+    "device.hearing.alignment", "device.hearing.played", "device.hearing.linear",
+    "device.hearing.delay", "device.hearing.erle", "device.hearing.verdict",
 )  # fmt: skip
 WORLD = {
     "threading", "time", "socket", "queue", "os", "sys", "io", "signal", "select", "subprocess", "asyncio", "logging",
@@ -32,7 +35,7 @@ WORLD = {
 """What pure code does not touch. The clock, chance and the log are given to it, or left to others."""
 BUILDERS = (
     "device.app", "device.__main__", "device.system.agent", "device.system.check.agent", "device.system.check.command",
-    "device.system.check.panel", "device.system.check.wake",
+    "device.system.check.panel", "device.system.check.wake", "device.system.check.echo",
 )  # fmt: skip
 """These put parts together, and so know several rooms; the demo builds a whole room around them."""
 

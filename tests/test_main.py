@@ -97,7 +97,7 @@ volume = 200
 [wake]
 words = ["hey_jervis"]
 [conversation]
-barge_in = "speech"
+barge_in = "speach"
 [agnet]
 url = ""
 """
@@ -110,7 +110,7 @@ def test_all_mistakes_are_told_at_once_a_line_each(earshot, settings, command):
     assert head == "The configuration cannot be used:" and len(problems) == 5
     for sentence in (
         "microphone.chanels is not a setting. Did you mean channels?", "speaker.volume is 200",
-        "Did you mean hey_jarvis?", "needs echo cancellation", "Did you mean agent?",
+        "Did you mean hey_jarvis?", "Did you mean speech?", "Did you mean agent?",
     ):  # fmt: skip
         assert sentence in done.stderr
 

@@ -16,7 +16,8 @@ NAMES = {
     "started", "ready", "state", "light", "wake", "button", "session_started", "session_ready", "first_audio_sent",
     "speech_started", "speech_ended", "reply_started", "playback_started", "playback_stopped", "tool_call", "transcript",
     "citation", "interrupted", "retry", "error", "session_ended", "dropped", "stopped", "chime", "volume", "timer",
-    "connected", "phrase", "near_miss",
+    "connected", "phrase", "near_miss", "speech_suspected", "speech_confirmed", "stop_word", "echo", "ducked", "raised",
+    "resumed",
 }  # fmt: skip
 
 LINES = {
@@ -27,6 +28,12 @@ LINES = {
     ),
     e.SpeechStarted(): ("speech_started", {}),
     e.SpeechEnded(): ("speech_ended", {}),
+    e.SpeechSuspected(): ("speech_suspected", {}),
+    e.SpeechConfirmed(12.3456789): ("speech_confirmed", {"since": 12.345679}),
+    e.StopWordHeard("stop", 12.3456789): ("stop_word", {"word": "stop", "audio_t": 12.345679}),
+    e.EchoMeasured(4, 38.2, 4.0): ("echo", {"reply": 4, "erle_db": 38.2, "delay_ms": 4.0}),
+    e.NightFell(): None,
+    e.DayBroke(): None,
     e.ButtonPressed(): ("button", {"kind": "press"}),
     e.ButtonHeld(): ("button", {"kind": "hold"}),
     e.ButtonReleased(): None,
@@ -85,6 +92,21 @@ def test_each_event_has_its_line(event):
     expected = LINES[event]
     assert found[:1] == ([] if expected is None else [expected])
     assert len(found) == (expected is not None) + isinstance(event, e.SessionRefused)
+
+
+def test_an_echo_canceller_that_does_not_work_is_an_error():
+    measured = e.EchoMeasured(4, 2.0, None, "echo_not_cancelled", "The microphone hears the speaker.")
+    (name, fields), error = list(record(measured, State(), State(), (), Config()))
+
+    assert name == "echo" and fields["erle_db"] == 2.0
+    assert error == ("error", {"code": "echo_not_cancelled", "message": "The microphone hears the speaker."})
+
+
+def test_ducking_and_playing_on_have_their_lines():
+    effects = (e.DuckPlayback(), e.RaisePlayback(), e.ResumePlayback(4))
+    found = list(record(e.DeadlinePassed(), State(), State(), effects, Config()))
+
+    assert found == [("ducked", {}), ("raised", {}), ("resumed", {"reply": 4})]
 
 
 def test_the_plain_events_are_events_and_have_names_that_were_agreed():

@@ -49,6 +49,21 @@ def test_the_last_error_is_kept():
     assert reply["last_error"] == {"code": "no_credit", "message": "No credit."} and reply["last_error_ago_s"] == 20.0
 
 
+def test_a_reply_too_short_to_tell_about_the_echo_leaves_the_figures_of_the_last_one():
+    kept = status()
+    kept.note(110.0, "echo", {"reply": 1, "erle_db": 41.0, "delay_ms": 4.0})
+    kept.note(120.0, "echo", {"reply": 2, "erle_db": None, "delay_ms": None})
+    assert told(kept)["echo"] == {"erle_db": 41.0, "delay_ms": 4.0, "hears_itself": False}
+
+
+def test_where_the_echo_is_not_cancelled_any_more_older_figures_are_forgotten():
+    kept = status()
+    kept.note(110.0, "echo", {"reply": 1, "erle_db": 41.0, "delay_ms": 4.0})
+    kept.note(120.0, "echo", {"reply": 2, "erle_db": None, "delay_ms": None})
+    kept.note(120.0, "error", {"code": "echo_no_reference", "message": "Nothing was told."})
+    assert told(kept)["echo"]["erle_db"] is None
+
+
 def test_the_url_is_told_without_what_may_be_secret():
     assert told(status(url="wss://voice.example/x?token=secret"))["agent"]["url"] == "wss://voice.example/x"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from device.demo.echo import echoing
 from device.demo.programs import dying_with_us, program
 from device.demo.sounds import LIMIT_S, RATE, Playing, Recording
 from device.demo.voices import resample
@@ -23,10 +24,12 @@ from device.errors import EarshotError, HardwareError
 CARD = (
     "module-null-sink sink_name=card rate=48000 format=s16le channels=2 channel_map=front-left,front-right norewinds=1",
     "module-remap-sink sink_name=room master=card channels=1 channel_map=mono master_channel_map=front-left remix=no",
-    "module-remap-sink sink_name=speaker master=card channels=1 channel_map=mono master_channel_map=front-right"
-    " remix=no",
     "module-remap-source source_name=microphone master=card.monitor channels=1 channel_map=mono"
     " master_channel_map=front-left remix=no",
+)
+SPEAKER = (
+    "module-remap-sink sink_name=speaker master=card channels=1 channel_map=mono master_channel_map=front-right"
+    " remix=no",
 )
 # Whatever ties a process to the user's sound, settings or service; a room is the same everywhere.
 OUTSIDE = re.compile(
@@ -55,8 +58,12 @@ rm -rf "$EARSHOT_ROOM"
 class VirtualCard:
     """Runs while its context does. `env` is the whole environment for a process that shall use the card.
 
-    In it, PyAudio finds the card under the names "pulse" and "default".
+    In it, PyAudio finds the card under the names "pulse" and "default". With `echo`, an impulse response for
+    `device.demo.echo.echoing`, the microphone hears what the speaker plays.
     """
+
+    def __init__(self, echo: np.ndarray | None = None) -> None:
+        self._echo = echo
 
     def __enter__(self) -> "VirtualCard":
         pulseaudio, pacat = program("pulseaudio"), program("pacat")
@@ -80,7 +87,7 @@ class VirtualCard:
         )
         try:
             self._await_ready()
-            self._tick()
+            self._set_going()
         except BaseException:
             self.__exit__()
             raise
@@ -118,11 +125,11 @@ class VirtualCard:
 
     def reload(self) -> None:
         """Plug it in again."""
-        for line in CARD:
+        for line in self._modules:
             self._pactl("load-module", *line.split())
-        for line in DEFAULTS:
+        for line in self._orders:
             self._pactl(*line.split())
-        self._tick()
+        self._set_going()
 
     def suspend(self) -> None:
         """Make the card stand still: its streams live, but no sample moves."""
@@ -132,10 +139,12 @@ class VirtualCard:
         """End `suspend`."""
         self._pactl("suspend-sink", "card", "0")
 
-    def _tick(self) -> None:
+    def _set_going(self) -> None:
         """Keep the card moving in blocks of some 10 ms: alone it takes 2 s at a time. Ends with the card."""
         command = [*self._listen, "--channels=1"]
         self._ticking = subprocess.Popen(command, env=self.env, stdin=NOWHERE, stdout=NOWHERE, stderr=NOWHERE)
+        if self._echo is not None:  # the first stream of all into the room would tear a piece out of what is played
+            self.play(np.zeros(1, np.int16), RATE).wait(LIMIT_S)
 
     def _pactl(self, *words: str) -> None:
         command = [program("pactl"), *words]
@@ -152,11 +161,10 @@ class VirtualCard:
         (room / "client.conf").write_text("autospawn = no\n")
         (room / "daemon.conf").write_text("")
         server = f"module-native-protocol-unix socket={room}/native auth-anonymous=1"
-        lines = [
-            *(f"load-module {line}" for line in CARD),
-            *DEFAULTS,
-            f"load-module {server}",
-        ]  # its socket says: ready
+        speaker, orders = (SPEAKER, ()) if self._echo is None else echoing(self._echo, room)
+        self._modules, self._orders = (*CARD, *speaker), (*DEFAULTS, *orders)
+        # The server's socket says: ready.
+        lines = [*(f"load-module {line}" for line in self._modules), *self._orders, f"load-module {server}"]
         (room / "script.pa").write_text("\n".join(lines) + "\n")
         env = {name: value for name, value in os.environ.items() if not OUTSIDE.match(name)}
         return env | {

@@ -15,6 +15,7 @@ import numpy as np
 from device.config import Agent as AgentSettings
 from device.config import Config, Microphone, Panel, Privacy, Speaker, dump
 from device.demo.card import VirtualCard
+from device.demo.echo import response
 from device.demo.figures import figures, show
 from device.demo.narration import Narrator
 from device.demo.pins import Levers
@@ -26,11 +27,14 @@ from device.errors import EarshotError
 BUTTON = 17
 VOICE = "flite:slt"
 QUESTION = "hey jarvis, what time is it"
-STORY, ANOTHER, WAKE, GOODBYE = "tell me a story", "tell me another story", "hey jarvis", "goodbye"
+STORY, ANOTHER, LONG = "tell me a story", "tell me another story", "tell me a long story"
+WAKE, OVER, STOP, GOODBYE = "hey jarvis", "what time is it", "stop", "goodbye"
+SAID = (QUESTION, STORY, ANOTHER, LONG, WAKE, OVER, STOP, GOODBYE)
 LEAD_S = 0.5  # of quiet before anything is said
 TALK_S = 4.0  # how long a story is listened to
 PAUSE_S = 0.8  # before the person speaks again
 PRESS_S = 0.15
+OKAY_S = 3.0  # for what the agent answers to that
 FAREWELL_S = 1.0  # for the last chime
 ANSWER_S = 12.0  # from the end of what was said until the answer is heard
 CARD = Config(microphone=Microphone(device="pulse"), speaker=Speaker(device="pulse"), panel=Panel(button=BUTTON))
@@ -76,10 +80,24 @@ class Conductor:
             self._story(ANOTHER)
         with step("cut it off with the wake word"):
             called = self._say(WAKE)
-            self._firmware.wait_for("interrupted", self._length(WAKE) + 3.0, since=called, by="wake_word")
+            self._firmware.wait_for("wake", self._length(WAKE) + 3.0, since=called)
+            # Talking is noticed sooner than what was said.
+            self._firmware.wait_for("interrupted", 1.0, since=called)
             self._firmware.wait_for("playback_stopped", 2.0, since=called, reason="interrupted")
-        with step("say goodbye"):
+        with step("ask for a long story"):
             self._firmware.watch_for(PAUSE_S)
+            self._story(LONG)
+        with step("talk over it"):
+            self._talk_over(OVER)
+            self._answered()
+            self._firmware.wait_for("playback_stopped", 20.0, reason="drained")
+        with step("ask for yet another story"):
+            self._firmware.watch_for(PAUSE_S)
+            self._story(ANOTHER)
+        with step("tell it to stop"):
+            self._talk_over(STOP)
+            self._firmware.watch_for(OKAY_S)
+        with step("say goodbye"):
             left = self._say(GOODBYE)
             self._firmware.wait_for("session_ended", self._length(GOODBYE) + ANSWER_S + 10.0, since=left)
             self._firmware.watch_for(FAREWELL_S)
@@ -90,6 +108,11 @@ class Conductor:
         for event in self._firmware.watch_for(TALK_S):
             if event["event"] in ("playback_stopped", "session_ended"):
                 raise EarshotError("the story ended by itself")
+
+    def _talk_over(self, text: str) -> None:
+        said = self._say(text)
+        self._firmware.wait_for("interrupted", self._length(text) + 2.0, since=said, by="speech")
+        self._firmware.wait_for("playback_stopped", 2.0, since=said, reason="interrupted")
 
     def _answered(self) -> None:
         self._firmware.wait_for("reply_started", ANSWER_S)
@@ -145,10 +168,11 @@ def _virtual(out: Path, narrator: Narrator) -> int:
     wav, png, log = (out / name for name in ("conversation.wav", "conversation.png", "events.jsonl"))
     for path in (wav, png, log):
         path.unlink(missing_ok=True)  # so that none is left from another conversation
-    narrator.say("A person, a speaker and its agent in a virtual room: nothing is heard outside.")
+    narrator.say("A person, a speaker that hears itself, and its agent, in a virtual room.")
+    narrator.say("Nothing is heard outside.")
     narrator.say("seconds  who      what")
-    with ThreadPoolExecutor(2) as pool, VirtualCard() as card:
-        saying = {text: pool.submit(say, text, VOICE) for text in (QUESTION, STORY, ANOTHER, WAKE, GOODBYE)}
+    with ThreadPoolExecutor(2) as pool, VirtualCard(response()) as card:
+        saying = {text: pool.submit(say, text, VOICE) for text in SAID}
         levers = Levers(card.directory / "pins")
         with _earshot(card.directory, CARD, card.env | levers.env, narrator) as firmware:
             voices = {text: future.result() for text, future in saying.items()}
@@ -184,7 +208,7 @@ def _real(settings: Config, narrator: Narrator) -> int:
         _earshot(Path(directory), settings, dict(os.environ), narrator) as firmware,
     ):
         narrator.say(f'Say "{QUESTION}". Then, without the wake word: "{STORY}", "set a timer for one minute",')
-        narrator.say(f'"louder", "{GOODBYE}". Cut it off with "{WAKE}" or the button. Ctrl-C ends it.')
+        narrator.say(f'"louder", "{GOODBYE}". Cut it off with "{WAKE}", the button, or by talking. Ctrl-C ends it.')
         while True:
             firmware.watch_for(1.0)
 

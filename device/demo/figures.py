@@ -41,6 +41,7 @@ def figures(events: list[Event], wav: Path) -> dict[str, list[float]]:
         "wake word detected → first audio sent": [(b["t"] - a["t"]) * 1000 for a, b in sent[:1]],
         "reply received → heard": [ms for e in events if e["event"] == "reply_started" for ms in heard(e["t"])],
         "button pressed → silence": [ms for e in events if e["event"] == "finger" for ms in silent(e["t"])],
+        "talked over → silence": [ms for t in _talked_over(events) for ms in silent(t)],
     }
 
 
@@ -51,6 +52,17 @@ def show(measured: dict[str, list[float]]) -> list[str]:
         several = f" ({min(values):.0f} to {max(values):.0f}, {len(values)} times)" if len(values) > 1 else ""
         lines.append(f"{name}: {median(values):.0f} ms{several}" if values else f"{name}: not measured")
     return lines
+
+
+def _talked_over(events: list[Event]) -> list[float]:
+    """When those began to speak who interrupted by it."""
+    last, begun = 0.0, []
+    for event in events:
+        if event["event"] == "person":
+            last = event["t"]
+        elif event["event"] == "interrupted" and event["by"] == "speech":
+            begun.append(last)
+    return begun
 
 
 def _after(events: list[Event], cause: str, effect: str) -> list[tuple[Event, Event]]:

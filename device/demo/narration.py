@@ -7,6 +7,7 @@ from device.demo.stream import Event
 
 WIDTH = 80
 COLOURS = {"person": "1", "button": "1;31", "ear": "36", "agent": "34", "speaker": "33", "light": "2", "error": "31"}
+BY = {"button": "the button", "wake_word": "the wake word", "agent": "the agent", "speech": "talking"}
 
 
 def describe(event: Event) -> tuple[str, str] | None:
@@ -39,7 +40,17 @@ def describe(event: Event) -> tuple[str, str] | None:
         case {"event": "chime", "chime": chime}:
             return "speaker", f"chime ({chime})"
         case {"event": "interrupted", "by": by}:
-            return "agent", f"interrupted by the {by.replace('_', ' ')}"
+            return "agent", f"interrupted by {BY.get(by, by)}"
+        case {"event": "ducked"}:
+            return "speaker", "softer: somebody may be talking"
+        case {"event": "raised"}:
+            return "speaker", "as loud as before"
+        case {"event": "resumed"}:
+            return "speaker", "plays on: nothing was said"
+        case {"event": "stop_word", "word": word}:
+            return "ear", f"stop word {word}"
+        case {"event": "echo", "erle_db": float(db)}:
+            return "ear", f"heard its own voice {db:.0f} dB softer than it was"
         case {"event": "retry", "in_s": seconds, "why": why}:
             return "error", f"{why}; trying again in {seconds:.1f} s"
         case {"event": "error", "message": message}:

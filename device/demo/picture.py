@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from device.demo.echo import heard_of
 from device.demo.figures import read_stereo
 from device.demo.stream import Event
 
 INK, FAINT, PAPER = "#23282d", "#8a939b", "#ffffff"
 MICROPHONE, SPEAKER, BUTTON, WAKE, TOOL = "#2f6b9a", "#b5651d", "#b3202c", "#2a7d4f", "#6a4c93"
+ECHO, OVER = "#e3b98c", "#a3195b"
 STATES = {
     "idle": "#eceff1",
     "connecting": "#e6bd45",
@@ -21,6 +23,7 @@ STATES = {
     "offline": "#cfc4dc",
     "error": "#e6a1a1",
     "muted": "#d9a7b0",
+    "ending": "#cfe0ec",
     "tool": "#9a77c4",
 }
 """Looks and states share names and colours."""
@@ -74,30 +77,33 @@ def _fill(rows: Any, events: list[Event], wav: Path) -> None:
         (rows[0], stereo[:, 0], MICROPHONE, person),
         (rows[1], stereo[:, 1], SPEAKER, answers),
     ):
-        _waveform(row, samples, begin, end, colour)
+        peak = _waveform(row, samples, begin, end, colour)
+        row.set_ylim(-1.45 * peak, 2.2 * peak)  # words above the sound, tools below it
         _texts(row, texts, begin, end, colour)
+    _waveform(rows[0], heard_of(stereo[:, 1]), begin, end, ECHO)
     _band(rows[2], [(e["t"], e["to"]) for e in happened if e["event"] == "state"], begin, end)
     _band(rows[3], [(e["t"], e["look"]) for e in happened if e["event"] == "light"], begin, end)
-    _marks(rows, happened, end)
+    _marks(rows, happened, begin, end)
     rows[3].set_xlim(begin, end)
     rows[3].tick_params(length=4, color=FAINT)
     rows[3].set_xlabel("seconds since the wake word was detected", color="#4c555c", loc="left")
 
 
-def _waveform(row: Any, samples: np.ndarray, begin: float, end: float, colour: str) -> None:
+def _waveform(row: Any, samples: np.ndarray, begin: float, end: float, colour: str) -> float:
+    """Returns its peak."""
     width = max(1, len(samples) // COLUMNS)
     columns = samples[: len(samples) // width * width].reshape(-1, width) / 32768
     t = np.linspace(begin, end, len(columns))
     row.fill_between(t, columns.min(axis=1), columns.max(axis=1), color=colour, linewidth=0.4)
-    peak = max(0.05, float(np.abs(columns).max(initial=0)))
-    row.set_ylim(-1.45 * peak, 2.2 * peak)  # words above the sound, tools below it
+    return max(0.05, float(np.abs(columns).max(initial=0)))
 
 
 def _texts(row: Any, texts: list[tuple[float, str]], begin: float, end: float, colour: str) -> None:
     """Each text from its time on, wrapped so that it ends before the next begins."""
     for (t, text), (until, _) in pairwise([*texts, (end, "")]):
         room = (until - t) / (end - begin) * PLOT
-        wrapped = textwrap.wrap(text, max(9, int(room / CHARACTER) - 1), max_lines=3, placeholder=" …”")
+        size = max(9, int(room / CHARACTER) - 1)
+        wrapped = textwrap.wrap(text, size, max_lines=3, placeholder=" …”", break_long_words=False)
         place = row.get_xaxis_transform()
         row.text(t, 0.97, "\n".join(wrapped), transform=place, va="top", color=colour, linespacing=1.25, bbox=BEHIND)
 
@@ -115,18 +121,32 @@ def _band(row: Any, changes: list[tuple[float, str]], begin: float, end: float) 
             row.text((left + right) / 2, 0.5, name, ha="center", va="center", fontsize=10.5)
 
 
-def _marks(rows: Any, happened: list[Event], end: float) -> None:
+def _marks(rows: Any, happened: list[Event], begin: float, end: float) -> None:
+    free = [float("-inf")] * 2  # from when on there is room for names, above the sound and above those
     for event in happened:
         match event:
             case {"event": "wake", "score": score}:
-                _line(rows, event["t"], WAKE, f"wake word {score:.2f}")
+                name, colour = f"wake word {score:.2f}", WAKE
             case {"event": "finger"}:
-                _line(rows, event["t"], BUTTON, "button")
+                name, colour = "button", BUTTON
+            case {"event": "interrupted", "by": "speech"}:
+                name, colour = "talked over", OVER
             case {"event": "tool_call", "status": "started", "tool": tool}:
-                place = rows[1].get_xaxis_transform()
-                rows[1].plot([event["t"]], [0.07], "D", color=TOOL, markersize=6, transform=place)
-                text, side = (f"   tool: {tool}", "left") if event["t"] < end * 0.92 else (f"tool: {tool}   ", "right")
-                rows[1].text(event["t"], 0.07, text, color=TOOL, va="center", ha=side, transform=place)
+                _tool(rows[1], event["t"], tool, end)
+                continue
+            case _:
+                continue
+        half = len(name) / 2 * CHARACTER * (end - begin) / PLOT
+        height = 0 if free[0] <= event["t"] - half else 1
+        free[height] = event["t"] + half
+        _line(rows, event["t"], colour, name, height)
+
+
+def _tool(row: Any, t: float, tool: str, end: float) -> None:
+    place = row.get_xaxis_transform()
+    row.plot([t], [0.07], "D", color=TOOL, markersize=6, transform=place)
+    text, side = (f"   tool: {tool}", "left") if t < end * 0.92 else (f"tool: {tool}   ", "right")
+    row.text(t, 0.07, text, color=TOOL, va="center", ha=side, transform=place)
 
 
 def _legend(figure: Any, events: list[Event]) -> None:
@@ -135,16 +155,18 @@ def _legend(figure: Any, events: list[Event]) -> None:
 
     used = {e.get("to") or e.get("look") for e in events if e["event"] in ("state", "light")}
     patches = [Patch(color=colour, label=name) for name, colour in STATES.items() if name in used]
+    patches.append(Patch(color=ECHO, label="the speaker, as the microphone hears it"))
     figure.legend(
-        handles=patches, loc="lower right", bbox_to_anchor=(0.992, 0.005), ncols=9, frameon=False, fontsize=10
+        handles=patches, loc="lower right", bbox_to_anchor=(0.992, 0.005), ncols=10, frameon=False, fontsize=10
     )
 
 
-def _line(rows: Any, t: float, colour: str, name: str) -> None:
+def _line(rows: Any, t: float, colour: str, name: str, height: int) -> None:
     place = rows[0].get_xaxis_transform()
     top, bottom = rows[0].get_position(), rows[-1].get_position()
     depth = (bottom.y0 - top.y0) / top.height
     rows[0].plot([t, t], [depth, 1.0], color=colour, linewidth=1.3, transform=place, clip_on=False)
     for row in rows[1:]:
         row.axvline(t, color=colour, linewidth=1.3, zorder=2.5)
-    rows[0].text(t, 1.03, name, color=colour, weight="bold", ha="center", va="bottom", transform=place, clip_on=False)
+    where = {"ha": "center", "va": "bottom", "transform": place, "clip_on": False}
+    rows[0].text(t, 1.03 + 0.08 * height, name, color=colour, weight="bold", **where)

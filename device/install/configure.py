@@ -31,11 +31,10 @@ def configure(places: Places, named: str | None, agent: str | None, elsewhere: b
         changed = write(places.settings, text.encode(), 0o644) or changed
         say(f"Settings are in {places.settings}")
     else:
-        _tell_news(places, say)
+        chosen = _chosen(board, None, places, elsewhere)
+        _tell_news(places, chosen, say)
         if changed:
-            say(
-                f"Your settings are kept. Those of this board would be:\n{_lines(_chosen(board, None, places, elsewhere))}"
-            )
+            say(f"Your settings are kept. Those of this board would be:\n{_lines(chosen)}")
     _usable(lambda: config.load(places.settings))
     if changed:
         unsettle(places)
@@ -68,9 +67,9 @@ def _usable(read: Callable[[], object]) -> None:
         ) from None
 
 
-def _tell_news(places: Places, say: Say) -> None:
-    news = list(settings.news(places.settings.read_text(errors="replace")))
+def _tell_news(places: Places, chosen: dict[str, dict[str, object]], say: Say) -> None:
+    news = list(settings.news(places.settings.read_text(errors="replace"), chosen))
     if news:
-        say(f"New settings, which {places.settings} does not mention; they have their defaults:")
+        say(f"New settings, which {places.settings} does not mention; they have their defaults. Add those without a #:")
         for line in news:
             say(f"  {line}")

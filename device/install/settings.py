@@ -37,8 +37,8 @@ def _setting(one: "dataclasses.Field[object]", default: object, value: object) -
     yield f"{'#' if value == default else ''}{one.name} = {toml(value)}"
 
 
-def news(text: str) -> Iterator[str]:
-    """What can be set and `text` does not mention, not even as a comment, as lines of a diff."""
+def news(text: str, chosen: Mapping[str, Mapping[str, object]]) -> Iterator[str]:
+    """What can be set and `text` does not mention, not even as a comment, as lines of a diff. `chosen`: see `document`."""
     known = set()
     section = ""
     for line in text.splitlines():
@@ -54,4 +54,5 @@ def news(text: str) -> Iterator[str]:
             yield f" [{name}]"
         for one in fresh:
             default = getattr(kind(), one.name)
-            yield from (f"+{line}" for line in _setting(one, default, default))
+            value = chosen.get(name, {}).get(one.name, default)
+            yield from (f"+{line}" for line in _setting(one, default, value))

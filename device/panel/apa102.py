@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -12,7 +13,7 @@ from device.panel.patterns import FRAME_S, OFF, Frame
 log = logging.getLogger(__name__)
 
 BRIGHTNESS = 5
-"""Of 31: a white lamp takes 10 mA then. With all of it, it glares and takes 60 mA."""
+"""Of 31, at most: a white lamp takes 10 mA then. With all of it, it glares and takes 60 mA."""
 SPEED_HZ = 1_000_000
 """The lamps take more, long wires do not."""
 _STOP_S = 1.0
@@ -77,6 +78,7 @@ class Strip:
         self._lost = False
         self._message = dark(count)
         self._lamps = range(_START, _START + 4 * count, 4)
+        self._brightness = BRIGHTNESS
         self._shown: Frame | None = None
         self._source: Iterator[Frame] | None = None
         self._thread: threading.Thread | None = None
@@ -103,6 +105,16 @@ class Strip:
         self._thread = threading.Thread(target=self._play, args=(frames, self._stopping), name="lights", daemon=True)
         self._thread.start()
 
+    def dim(self, percent: int) -> float:
+        """Take so many percent of the brightness from now on; returns which part of each level remains to be taken.
+
+        The lamps have 31 steps of brightness beside the 255 of each colour, so a dim colour fades as smoothly as a bright one.
+        """
+        steps = BRIGHTNESS * percent / 100
+        self._brightness = max(1, math.ceil(steps))
+        self._shown = None
+        return steps / self._brightness
+
     def close(self) -> None:
         """Lamps off, bus free."""
         if not self.closed:
@@ -123,6 +135,7 @@ class Strip:
         red, green, blue = (round(255 * level) for level in frame)
         message = self._message
         for lamp in self._lamps:
+            message[lamp] = 0xE0 | self._brightness
             message[lamp + 1], message[lamp + 2], message[lamp + 3] = blue, green, red
         try:
             self._spi.writebytes2(message)

@@ -7,31 +7,46 @@ from device.config import Panel
 from device.panel import apa102
 from device.panel.gpio import claimed, find_factory
 from device.panel.look import Look
-from device.panel.patterns import EACH, FRAME_S, OFF, ONE_LAMP, THREE_LAMPS, Pattern
+from device.panel.patterns import EACH, FRAME_S, OFF, ONE_LAMP, THREE_LAMPS, Pattern, dimmed
 
 _COLOURS = ("red", "green", "blue")
+_ALWAYS_SEEN = (Look.ERROR, Look.OFFLINE, Look.MUTED)
+_LEAST_PERCENT = 20
+"""What is wrong, and that nobody is listened to, is to be seen at any hour."""
 
 
 class Lights:
     """Shows looks on a gpiozero device, or one like it, whose thread runs the pattern. Used by one thread."""
 
-    def __init__(self, device: Any, patterns: dict[Look, Pattern], lamps: tuple[str, ...]) -> None:
-        """`lamps`: what is seen when each of the three values of a frame is 1 alone."""
+    def __init__(
+        self,
+        device: Any,
+        patterns: dict[Look, Pattern],
+        lamps: tuple[str, ...],
+        dim: Callable[[int], float] = lambda percent: percent / 100,
+    ) -> None:
+        """`lamps`: what is seen when each of the three values of a frame is 1 alone.
+
+        `dim` has the device do what it can for so many percent of its brightness, and gives the part left to the frames.
+        """
         self._device = device
         self._patterns = patterns
         self._lamps = lamps
-        self._look: Look | None = None
+        self._dim = dim
+        self._shown: tuple[Look, int] | None = None
         device.source_delay = FRAME_S
 
-    def show(self, look: Look) -> None:
-        """Show `look` from now on; the same look again goes on undisturbed."""
-        if look is not self._look:
-            self._look = look
-            self._device.source = self._patterns[look]()
+    def show(self, look: Look, percent: int = 100) -> None:
+        """Show `look` from now on, at `percent` of the brightness; the same again goes on undisturbed."""
+        shown = look, max(percent, _LEAST_PERCENT) if look in _ALWAYS_SEEN else percent
+        if shown != self._shown:
+            self._shown = shown
+            self._device.source = None  # or a frame of the last look would be as bright as this one
+            self._device.source = dimmed(self._patterns[look](), self._dim(shown[1]))
 
     def each(self) -> Iterator[str]:
         """Light each lamp (or colour) alone and yield its name, which is lit until the next is asked for; then none."""
-        self._look = None
+        self._shown = None
         try:
             for name, frame in zip(self._lamps, EACH, strict=True):
                 self._device.source = iter((frame,))
@@ -60,7 +75,7 @@ def open_lights(
         return None
     if panel.lights == "apa102":
         strip = apa102.Strip(panel.apa102, panel.spi, open_spi)
-        return Lights(strip, ONE_LAMP, tuple(f"all lamps {colour}" for colour in _COLOURS))
+        return Lights(strip, ONE_LAMP, tuple(f"all lamps {colour}" for colour in _COLOURS), strip.dim)
     import gpiozero
 
     factory = find_factory(pin_factory)

@@ -12,6 +12,7 @@ class Look(StrEnum):
     MUTED = "muted"
     SPEAKING = "speaking"
     TOOL = "tool"
+    ENDING = "ending"
     LISTENING = "listening"
     CONNECTING = "connecting"
     OFFLINE = "offline"
@@ -25,6 +26,7 @@ def look(state: State) -> Look:
         Look.MUTED: state.muted,
         Look.SPEAKING: state.playing > 0,
         Look.TOOL: bool(state.tools),
+        Look.ENDING: state.ending,
         Look.LISTENING: state.phase is Phase.LISTENING,
         Look.CONNECTING: state.phase is Phase.CONNECTING,
         Look.OFFLINE: state.phase is Phase.OFFLINE,

@@ -9,8 +9,11 @@ from collections.abc import Callable, Iterator
 from itertools import chain, cycle, repeat
 
 from device.panel.look import Look
+from device.state import ENDING_S
 
 FRAME_S = 0.04
+LEAST = 0.01
+"""lgpio dims in steps of a percent, and takes what is less for nothing."""
 
 Frame = tuple[float, float, float]
 Pattern = Callable[[], Iterator[Frame]]
@@ -37,12 +40,31 @@ def _breathing(frame: Frame, period_s: float) -> Pattern:
     return lambda: cycle([(red * level, green * level, blue * level) for level in levels])
 
 
+def _fading(frame: Frame, seconds: float) -> Pattern:
+    """From `frame` down, and it stays there: not quite dark, for then it would seem to be over."""
+    count = round(seconds / FRAME_S)
+    levels = [0.08 + 0.92 * (1 - n / count) ** 2 for n in range(count + 1)]
+    red, green, blue = frame
+    return lambda: iter([(red * level, green * level, blue * level) for level in levels])
+
+
+def dimmed(frames: Iterator[Frame], part: float) -> Iterator[Frame]:
+    """The frames at that part of their brightness. What is lit stays so, unless `part` is 0."""
+    least = min(part, LEAST)
+
+    def level(whole: float) -> float:
+        return max(whole * part, least) if whole else 0.0
+
+    return ((level(red), level(green), level(blue)) for red, green, blue in frames)
+
+
 # Three lamps (listening, speaking, tool call): told apart by which lamps and which rhythm, for eyes that see no colour.
 THREE_LAMPS: dict[Look, Pattern] = {
     Look.ERROR: _rhythm(((1.0, 1.0, 1.0), 0.2), (OFF, 0.2)),
     Look.MUTED: _steady((1.0, 0.0, 1.0)),
     Look.SPEAKING: _breathing((0.0, 1.0, 0.0), 1.6),
     Look.TOOL: _rhythm(((0.0, 0.0, 1.0), 0.24), (OFF, 0.24)),
+    Look.ENDING: _fading((1.0, 0.0, 0.0), ENDING_S),
     Look.LISTENING: _steady((1.0, 0.0, 0.0)),
     Look.CONNECTING: _rhythm(((1.0, 0.0, 0.0), 0.2), ((0.0, 1.0, 0.0), 0.2), ((0.0, 0.0, 1.0), 0.2)),
     Look.OFFLINE: _rhythm(((1.0, 1.0, 1.0), 0.08), (OFF, 1.92)),
@@ -60,6 +82,7 @@ ONE_LAMP: dict[Look, Pattern] = {
     Look.MUTED: _steady(RED),
     Look.SPEAKING: _breathing(GREEN, 1.6),
     Look.TOOL: _rhythm((WHITE, 0.24), (OFF, 0.24)),
+    Look.ENDING: _fading(BLUE, ENDING_S),
     Look.LISTENING: _steady(BLUE),
     Look.CONNECTING: _rhythm((BLUE, 0.4), (OFF, 0.4)),
     Look.OFFLINE: _rhythm((AMBER, 0.08), (OFF, 1.92)),

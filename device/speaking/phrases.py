@@ -1,4 +1,4 @@
-"""Why there is no session, in words for a kitchen: which sentence stands for which code of an error, and its sound. And one
+"""What is wrong, in words for a kitchen: which sentence stands for which code of an error, and its sound. And one
 for when all is well, after an installation.
 
 The sounds lie in `reasons/`, made by `python -m device.demo.phrases`: a speaker without a network cannot ask for them.
@@ -28,6 +28,7 @@ TEXTS = {
     "busy": "The agent is busy. Please try later.",
     "fault": "The agent has a problem. Please try later.",
     "ready": "I am ready. What can I do?",
+    "echo": "I hear myself. To interrupt me, say the wake word.",
 }
 """What is wrong, and what to do. What has one remedy has one sentence."""
 NAMES = {
@@ -48,6 +49,7 @@ NAMES = {
     "server_busy": "busy",
     "server_fault": "fault",
     "ready": "ready",
+    "echo": "echo",
 }
 GENERAL = "fault"
 """For all other codes, most of which are words of an agent."""

@@ -12,31 +12,33 @@ from typing import NamedTuple
 
 import numpy as np
 
-from device.audio import FRAME_S, Frame, LostTime, to_int16
+from device.audio import FRAME_S, Frame, LostTime
 from device.config import Speaker as Settings
 from device.drops import Drops
 from device.events import (
-    Chime,
     Dropped,
+    DuckPlayback,
     Event,
     PlaybackStarted,
     PlaybackStopped,
     PlayChime,
+    RaisePlayback,
+    ResumePlayback,
     SayReason,
     SetVolume,
     StopChime,
     StopPlayback,
 )
 from device.soundcard import Stream
-from device.speaking import chimes, phrases
+from device.speaking import phrases
 from device.speaking.jitter import JitterBuffer, Phase
-from device.speaking.own import FADE_PART, OwnSounds, fade_out
+from device.speaking.mix import Mix
+from device.speaking.own import FADE_PART, Mask
 from device.speaking.reference import Reference
-from device.speaking.voice import Voice
 
 log = logging.getLogger(__name__)
 
-Order = StopPlayback | PlayChime | SayReason | StopChime | SetVolume
+Order = StopPlayback | ResumePlayback | DuckPlayback | RaisePlayback | PlayChime | SayReason | StopChime | SetVolume
 
 MARGIN_S = 0.003
 """A period is handed over this long before the card has room for it. The card holds two: 20 ms more are in hand."""
@@ -59,6 +61,10 @@ class _Chunk(NamedTuple):
 
 class _Words(NamedTuple):
     samples: np.ndarray
+
+
+class _Room(NamedTuple):
+    noise_dbfs: float
 
 
 class Speaker:
@@ -84,27 +90,27 @@ class Speaker:
         self._quiet = 0
         """For how many periods nothing sounded, up to `REST_AFTER`."""
         self._reference = reference
-        self._inbox: queue.SimpleQueue[_Chunk | _Words | Order] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Chunk | _Words | _Room | Order] = queue.SimpleQueue()
         self._buffer = JitterBuffer(settings.jitter_ms / 1000)
-        self._chimes_on = settings.chimes
+        self._settings = settings
         self._stopped = 0
         """Replies up to this one are not to be heard."""
         self._stop: StopPlayback | None = None
         """Takes effect with the next period."""
+        self._resume = 0
+        """The kept reply that is to be played on after the next period: a stop comes before it."""
         self._audible = False
         """A `PlaybackStarted` was posted that is owed its `PlaybackStopped`."""
         self._gaps = 0
         """Gaps of the jitter buffer that were reported."""
         self._played_s = 0.0
         """How much of the present reply was given to the card with the last period."""
-        self._chime_until = 0.0
-        """When the last chime that was ordered is over (seconds, CLOCK_MONOTONIC)."""
+        self._mask = Mask(settings)
         self._rate = 0
         """Hertz of the card; 0 until the stream is open."""
         self._drops = Drops("speaker", post)
         self.played_at: float | None = None
         """When the last period was written (seconds, CLOCK_MONOTONIC); None before the first."""
-        self._gain = self._target = _gain(settings.volume)
         self.latency_s: float | None = None
         """From writing a sample to hearing it, as far as the driver knows; None until the stream is open."""
 
@@ -112,20 +118,17 @@ class Speaker:
         """Play `pcm` (s16le, mono, an even number of bytes) of `reply`, at 8,000 to 48,000 hertz. Never blocks."""
         self._drops.put(self._inbox, _Chunk(reply, pcm, rate), _INBOX)
 
-    def _sounds(self, chime: Chime) -> bool:
-        return self._chimes_on or chime is Chime.TIMER  # which somebody asked for
-
     def order(self, order: Order) -> None:
         """Carry out `order` with the next period. Words wait for the end of the chime, and replace older words."""
-        match order:
-            case PlayChime(chime) if self._sounds(chime):
-                self._chime_until = time.monotonic() + chimes.length_s(chime)
-            case StopChime():
-                self._chime_until = 0.0
-            case SayReason(code) if self._rate:  # rendered here: the thread that plays has 20 ms
-                self._inbox.put(_Words(phrases.render(code, self._rate)))
-                return
-        self._inbox.put(order)
+        self._mask.ordered(order, time.monotonic())
+        if isinstance(order, SayReason) and self._rate:  # rendered here: the thread that plays has 20 ms
+            self._inbox.put(_Words(phrases.render(order.code, self._rate)))
+        else:
+            self._inbox.put(order)
+
+    def room(self, noise_dbfs: float) -> None:
+        """Play as loud as the noise of the room wants it (RMS in dB below full scale), where that is set. Never blocks."""
+        self._inbox.put(_Room(noise_dbfs))
 
     @property
     def fading_s(self) -> float:
@@ -134,12 +137,8 @@ class Speaker:
 
     def masking_s(self, order: PlayChime | SayReason) -> float:
         """For how long the microphone may hear what `order` begins, if it is given now."""
-        match order:
-            case PlayChime(chime):
-                length, wait = chimes.length_s(chime) if self._sounds(chime) else 0.0, 0.0
-            case SayReason(code):
-                length, wait = phrases.length_s(code), max(0.0, self._chime_until - time.monotonic())
-        return wait + length + self.fading_s if length else 0.0
+        length = self._mask.length_s(order, time.monotonic())
+        return length + self.fading_s if length else 0.0
 
     def work(self, stopping: threading.Event) -> None:
         """Play until told to stop.
@@ -150,56 +149,67 @@ class Speaker:
         stream = self._open_stream()
         log.info("= speaker %r at %d Hz, %d channels", stream.name, stream.rate, stream.channels)
         self.latency_s, self._rate = stream.latency_s, stream.rate
-        voice, own = Voice(self._buffer, stream.rate), OwnSounds(stream.period)
+        mix = Mix(self._buffer, stream.rate, stream.period, self._settings)
         reference = Reference(stream.rate, stream.latency_s, self._reference)
         silence = bytes(stream.period * stream.channels * 2)
         lost = LostTime(FRAME_S)
         try:
             while not stopping.is_set():
-                self._take_orders(stream, own)
-                samples = self._next_period(voice, own, stream.period)
+                self._take_orders(stream, mix)
+                samples = mix.period(self._stop)
+                self._played_s = mix.played_s
                 self._resting = self._may_rest(samples)
                 count = RESTING_PERIODS if self._resting else 1
                 self._write(stream, silence * count if samples is None else _interleave(samples, stream.channels))
                 self.played_at = now = time.monotonic()
-                reference.written(samples, now)
+                self._play_on(mix)
+                reference.written(samples, now, count)
                 if frames := lost.tick(now, count):
                     self._post(Dropped("speaker", frames))
         finally:
             stream.close()
 
-    def _take_orders(self, stream: Stream, own: OwnSounds) -> None:
+    def _take_orders(self, stream: Stream, mix: Mix) -> None:
         """Take what comes until the card has room for a period: what is decided late can be changed until then."""
         until = time.monotonic() + (0.0 if self._resting or stream.has_room() else FRAME_S - MARGIN_S)
         while True:
             wait = until - time.monotonic()
             try:
-                self._take(self._inbox.get(block=wait > 0, timeout=max(0.0, wait)), own)
+                self._take(self._inbox.get(block=wait > 0, timeout=max(0.0, wait)), mix)
             except queue.Empty:
                 return
 
     def _may_rest(self, samples: np.ndarray | None) -> bool:
         self._quiet = min(self._quiet + 1, REST_AFTER) if samples is None else 0
-        return self._quiet == REST_AFTER and self._buffer.phase is Phase.EMPTY and not self._awake.is_set()
+        return (
+            self._quiet == REST_AFTER and self._buffer.phase in (Phase.EMPTY, Phase.KEPT) and not self._awake.is_set()
+        )
 
-    def _take(self, item: _Chunk | _Words | Order, own: OwnSounds) -> None:
+    def _take(self, item: _Chunk | _Words | _Room | Order, mix: Mix) -> None:
         match item:
-            case _Chunk(reply, pcm, sound_rate) if reply > self._stopped:
+            case _Chunk(reply, pcm, sound_rate) if self._is_wanted(reply):
                 if dropped := self._buffer.push(reply, pcm, sound_rate):
                     self._post(Dropped("jitter_buffer", dropped))
             case StopPlayback(reply):
                 self._stopped = max(self._stopped, reply)
-                self._stop = item
-            case PlayChime(chime) if self._sounds(chime):
-                own.chime(chimes.render(chime, self._rate))
-            case _Words(samples):
-                own.say(samples)
-            case SayReason(code):  # from before the card was open: there is nothing yet that this could delay
-                own.say(phrases.render(code, self._rate))
-            case StopChime():
-                own.stop()
+                self._stop, self._resume = item, 0
+            case ResumePlayback(reply):
+                self._resume = reply
+            case DuckPlayback() | RaisePlayback():
+                mix.duck(isinstance(item, DuckPlayback))
             case SetVolume(percent):
-                self._target = _gain(percent)
+                mix.volume(percent)
+            case _Room(noise_dbfs):
+                mix.room(noise_dbfs)
+            case _Words(samples):
+                mix.own.say(samples)
+            case PlayChime() | SayReason() | StopChime():
+                mix.own.take(item)
+
+    def _is_wanted(self, reply: int) -> bool:
+        if self._stop is None:
+            return reply > self._stopped or reply <= self._buffer.kept
+        return reply > self._stopped or self._stop.keep
 
     def _write(self, stream: Stream, block: bytes) -> None:
         if self._stop is not None:  # with the fade the reply is over: say so now, not 15 ms later
@@ -210,21 +220,10 @@ class Speaker:
         stream.write(block)
         self._report()
 
-    def _next_period(self, voice: Voice, own: OwnSounds, period: int) -> np.ndarray | None:
-        """The next period as int16, shape (period,); None for silence."""
-        samples = voice.period(period)
-        self._played_s = voice.played_s
-        if self._stop is not None:
-            self._played_s -= (period - period // FADE_PART) / period * FRAME_S
-            if samples is not None and self._buffer.reply <= self._stop.reply:
-                fade_out(samples, period // FADE_PART)
-            voice.drop(self._stop.reply)
-        samples = own.mix(samples)
-        if samples is not None:
-            steady = self._gain == self._target
-            samples *= self._gain if steady else np.linspace(self._gain, self._target, period, dtype=np.float32)
-        self._gain = self._target
-        return None if samples is None else to_int16(samples)
+    def _play_on(self, mix: Mix) -> None:
+        resume, self._resume = self._resume, 0
+        if resume and mix.resume(resume):
+            self._stopped = resume - 1
 
     def _report(self) -> None:
         """Say what became true with the period that was just written."""
@@ -240,11 +239,6 @@ class Speaker:
         if self._buffer.gaps > self._gaps:
             self._post(Dropped("jitter_buffer_gap", self._buffer.gaps - self._gaps))
             self._gaps = self._buffer.gaps
-
-
-def _gain(percent: int) -> float:
-    """Loudness is heard in ratios: half the volume is a quarter of the amplitude, -12 dB."""
-    return (percent / 100) ** 2
 
 
 def _interleave(samples: np.ndarray, channels: int) -> bytes:

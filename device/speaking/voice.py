@@ -5,7 +5,13 @@ from typing import Any
 import numpy as np
 
 from device.audio import to_float
-from device.speaking.jitter import PERIOD_S, JitterBuffer
+from device.speaking.jitter import JitterBuffer
+
+_TAIL_S = 0.004
+"""Silence that pushes out what a resampler still holds."""
+_SPARE_S = 0.002
+"""A resampler gives a little less at first, and then not always a period for a period. With so much silence before the reply
+no period is taken out of the jitter buffer before its time."""
 
 
 class Voice:
@@ -17,8 +23,10 @@ class Voice:
         self._reply_rate = 0
         """What the resampler is made for; 0 before the first reply."""
         self._ready = np.zeros(0, np.float32)
+        self._sounds = False
+        """The last period was not silence."""
         self._tail = False
-        """The last millisecond is in the resampler still: silence pushes it out."""
+        """The last millisecond is in the resampler still."""
         self._resampler: Any = None
 
     @property
@@ -35,25 +43,46 @@ class Voice:
             if samples is not None:
                 self._prepare(self._buffer.rate)
             self._tail = samples is not None and self._resampler is not None
-            sound = np.zeros(round(self._reply_rate * PERIOD_S), np.float32) if samples is None else to_float(samples)
-            if self._resampler is not None:
-                sound = self._resampler.process(sound, self._rate / self._reply_rate)
-            self._ready = np.concatenate((self._ready, sound))
-        if not len(self._ready):
+            self._ready = np.concatenate((self._ready, self._resampled(samples, length)))
+        self._sounds = bool(len(self._ready))
+        if not self._sounds:
             return None
         period = np.zeros(length, np.float32)
         now, self._ready = self._ready[:length], self._ready[length:]
         period[: len(now)] = now
         return period
 
+    def _resampled(self, samples: np.ndarray | None, length: int) -> np.ndarray:
+        sound = np.zeros(round(self._reply_rate * _TAIL_S), np.float32) if samples is None else to_float(samples)
+        if self._resampler is None:
+            return sound
+        sound = np.asarray(self._resampler.process(sound, self._rate / self._reply_rate))
+        if self._sounds:
+            return sound
+        before = max(0, length + round(self._rate * _SPARE_S) - len(sound))
+        return np.concatenate((np.zeros(before, np.float32), sound))
+
     def drop(self, reply: int) -> None:
         """Forget what is to come of the replies up to number `reply`."""
         if self._buffer.reply <= reply:
-            self._ready = self._ready[:0]
+            self._cut()
             self._buffer.drop(reply)
-            if self._resampler is not None:
-                self._resampler.reset()
-                self._tail = False
+
+    def keep(self, reply: int) -> None:
+        """Play no more of the replies up to number `reply`, but keep what is to come of them for `resume`."""
+        if self._buffer.reply <= reply:
+            self._cut()
+            self._buffer.keep(reply)
+
+    def resume(self, reply: int) -> bool:
+        """Play on what is kept; False where nothing is left to hear."""
+        return self._buffer.resume(reply)
+
+    def _cut(self) -> None:
+        self._ready, self._sounds = self._ready[:0], False
+        if self._resampler is not None:
+            self._resampler.reset()
+            self._tail = False
 
     def _prepare(self, rate: int) -> None:
         if rate == self._reply_rate:

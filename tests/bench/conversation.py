@@ -72,7 +72,12 @@ def turns(card: VirtualCard, folder: Path, count: int) -> list[tuple[str, str, s
             firmware.watch_for(1.0)  # the refractory time of the wake word, which began two seconds ago
     return [
         ("wake word fires -> first frame at the agent", "p95 <= 60 ms", spread(first)),
-        ("first audio received -> written, 60 ms jitter buffer", "p95 <= 90 ms", spread(heard)),
+        (
+            "first audio received -> written, adaptive jitter buffer, first reply",
+            "<= 200 ms",
+            f"{heard[0] * 1000:.0f} ms",
+        ),
+        ("first audio received -> written, adaptive jitter buffer, later ones", "p95 <= 90 ms", spread(heard[1:])),
     ]
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from device.demo.echo import heard_of
 from device.demo.stream import Event
 
 RATE = 48_000
@@ -41,7 +42,7 @@ def tool(t: float, name: str) -> list[Event]:
 
 
 def conversation() -> list[Event]:
-    """Question, answer, story, button, another story, wake word, goodbye."""
+    """Question, answer, story, button, another story, wake word, a third that is talked over, goodbye."""
     events = [
         event(-2.5, "recording", file="conversation.wav"),
         event(-0.9, "person", text="hey jarvis, what time is it", seconds=1.9),
@@ -72,18 +73,22 @@ def conversation() -> list[Event]:
         event(20.0, "person", text="hey jarvis", seconds=0.9),
         event(20.94, "wake", word="hey_jarvis", score=0.968, audio_t=WAKE + 20.9),
         event(20.95, "interrupted", by="wake_word"),
-        event(22.0, "person", text="goodbye", seconds=0.7),
-        *tool(23.4, "goodbye"),
-        *reply(23.7, "Goodbye. It was nice talking to you.", 26.0, "drained"),
-        event(26.1, "session_ended", reason="agent"),
-        event(26.1, "state", **{"from": "listening", "to": "idle"}),
-        event(26.1, "light", look="idle"),
+        *reply(26.5, "On a hill at the edge of a wood stood a windmill that nobody used.", 29.85, "interrupted"),
+        event(29.5, "person", text="what time is it", seconds=1.1),
+        event(29.72, "ducked"),
+        event(29.84, "interrupted", by="speech"),
+        event(32.0, "person", text="goodbye", seconds=0.7),
+        *tool(33.4, "goodbye"),
+        *reply(33.7, "Goodbye. It was nice talking to you.", 36.0, "drained"),
+        event(36.1, "session_ended", reason="agent"),
+        event(36.1, "state", **{"from": "listening", "to": "idle"}),
+        event(36.1, "light", look="idle"),
     ]
     return sorted(events, key=lambda e: float(e["t"]))
 
 
 def sound(path: Path) -> None:
-    """Noise where somebody speaks: left the person, right the replies."""
+    """Noise where somebody speaks: left the person and the echo, right the replies."""
     noise = np.random.default_rng(1).normal(scale=3000, size=int(LENGTH * RATE)).astype(np.int16) | 1
     stereo = np.zeros((len(noise), 2), np.int16)
 
@@ -99,6 +104,7 @@ def sound(path: Path) -> None:
     ends = [e["t"] for e in events if e["event"] == "playback_stopped"]
     for start, end in zip(starts, ends, strict=True):
         fill(1, start + 0.07, end)
+    stereo[:, 0] += np.rint(heard_of(stereo[:, 1])).astype(np.int16)
     with wave.open(str(path), "wb") as wav:
         wav.setparams((2, 2, RATE, 0, "NONE", "not compressed"))
         wav.writeframes(stereo.tobytes())

@@ -7,12 +7,14 @@ import sys
 import threading
 import time
 import wave
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from device.demo.card import VirtualCard
+from device.demo.echo import response
 from device.demo.sounds import RATE
 from device.errors import EarshotError
 
@@ -108,6 +110,69 @@ def test_a_sound_that_is_stopped_is_silent_at_once(card: VirtualCard, tmp_path: 
         playing.stop()
         assert card.play(SECOND[:480], RATE).wait(5)
     assert np.count_nonzero(read(tmp_path / "both.wav")[:, 0]) < RATE
+
+
+@pytest.fixture(scope="module")
+def echoing() -> Iterator[VirtualCard]:
+    with VirtualCard(response()) as card:
+        yield card
+
+
+def speak(card: VirtualCard, folder: Path, *, said: np.ndarray | None = None) -> np.ndarray:
+    """What a recording holds when the speaker plays `SECOND`, while somebody says `said`."""
+    SECOND.tofile(folder / "reply")
+    with card.record(folder / "both.wav"):
+        process = pyaudio(card, "speak", folder / "reply")
+        assert said is None or card.play(said, RATE).wait(5)
+        assert process.wait(10) == 0
+    return read(folder / "both.wav").astype(float)
+
+
+def test_the_microphone_hears_what_is_played_by_the_way_of_the_walls(echoing: VirtualCard, tmp_path: Path) -> None:
+    both = speak(echoing, tmp_path)
+    first = beginning(both[:, 1])
+    assert np.array_equal(both[first : first + RATE, 1], SECOND)
+    wanted = np.convolve(SECOND, response())
+    heard = both[first : first + len(wanted), 0]
+    assert np.abs(heard - wanted[: len(heard)]).max() < 30
+    assert np.sqrt(np.mean(heard[: len(SECOND)] ** 2)) == pytest.approx(np.std(SECOND) * 10 ** (-10 / 20), rel=0.1)
+
+
+def test_an_echo_is_as_late_at_the_end_as_at_the_beginning_however_busy_the_machine_is(
+    echoing: VirtualCard, tmp_path: Path
+) -> None:
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3)]
+    try:
+        both = speak(echoing, tmp_path)
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait(5)
+    wanted = np.convolve(both[:, 1], response())[: len(both)]
+    assert np.abs(both[:, 0] - wanted).max() < 30  # of all that was played, torn or not
+
+
+def test_of_what_somebody_says_the_microphone_hears_no_echo(echoing: VirtualCard, tmp_path: Path) -> None:
+    said = np.random.default_rng(2).normal(scale=4000, size=RATE).astype(np.int16)
+    both = speak(echoing, tmp_path, said=said)
+    assert both[:, 1].any()
+    voice = both[:, 0] - np.rint(np.convolve(both[:, 1], response())[: len(both)])
+    first = int(np.flatnonzero(np.abs(voice) > 100)[0])
+    best = max(range(max(0, first - 5), first + 6), key=lambda start: float(voice[start : start + RATE] @ said))
+    assert np.abs(voice[best : best + RATE] - said).max() < 60
+    assert np.abs(voice[:best]).max(initial=0) < 60 and np.abs(voice[best + RATE :]).max(initial=0) < 60
+
+
+def test_a_card_with_an_echo_can_be_plugged_in_again(tmp_path: Path) -> None:
+    with VirtualCard(response()) as card:
+        card.unload()
+        card.reload()
+        both = speak(card, tmp_path)
+    assert np.abs(both[:, 0]).max() > 1000
+
+
+def test_a_card_without_an_echo_has_none(card: VirtualCard, tmp_path: Path) -> None:
+    assert not speak(card, tmp_path)[:, 0].any()
 
 
 def test_unplugging_ends_streams_and_plugging_in_brings_the_card_back(tmp_path: Path) -> None:

@@ -10,12 +10,26 @@ import numpy as np
 import pytest
 
 from device.demo import conversation
-from device.demo.conversation import ANOTHER, BUTTON, GOODBYE, QUESTION, STORY, WAKE, Conductor, run
+from device.demo.conversation import (
+    ANOTHER,
+    BUTTON,
+    GOODBYE,
+    LONG,
+    OVER,
+    QUESTION,
+    SAID,
+    STOP,
+    STORY,
+    WAKE,
+    Conductor,
+    run,
+)
 from device.demo.figures import read_stereo
 from device.demo.narration import Narrator
 from device.demo.stream import EventStream
 from device.errors import EarshotError
 
+CONVERSATION = [QUESTION, STORY, "button", ANOTHER, WAKE, LONG, OVER, ANOTHER, STOP, GOODBYE]
 Fields = dict[str, object]
 ANSWER: list[tuple[str, Fields]] = [("reply_started", {}), ("playback_started", {})]
 
@@ -28,9 +42,7 @@ class Room:
     """A card, a finger and a firmware in one. `reactions` is what the firmware does when it hears or feels what."""
 
     def __init__(self) -> None:
-        self.voices = {
-            text: np.zeros(length, np.int16) for length, text in enumerate((QUESTION, STORY, ANOTHER, WAKE, GOODBYE))
-        }
+        self.voices = {text: np.zeros(length, np.int16) for length, text in enumerate(SAID)}
         self.heard: list[str] = []
         self.stream = EventStream(lambda event: None, self._silent)
         self.reactions: dict[str, list[tuple[str, Fields]]] = {
@@ -44,6 +56,9 @@ class Room:
             "button": cut("button"),
             ANOTHER: ANSWER,
             WAKE: [("wake", {"word": "hey_jarvis", "score": 0.9}), *cut("wake_word")],
+            LONG: ANSWER,
+            OVER: [*cut("speech"), *ANSWER, ("playback_stopped", {"reason": "drained"})],
+            STOP: cut("speech"),
             GOODBYE: [*ANSWER, ("session_ended", {"reason": "agent"})],
         }
         self.conductor = Conductor(
@@ -79,22 +94,15 @@ class Room:
 
 @pytest.fixture
 def room(monkeypatch: pytest.MonkeyPatch) -> Room:
-    for name in ("LEAD_S", "TALK_S", "PAUSE_S", "PRESS_S", "FAREWELL_S"):
+    for name in ("LEAD_S", "TALK_S", "PAUSE_S", "PRESS_S", "OKAY_S", "FAREWELL_S"):
         monkeypatch.setattr(conversation, name, 0.0)
     return Room()
 
 
 def test_person_and_finger_go_on_when_the_firmware_has_reacted(room: Room) -> None:
     room.conductor.converse()
-    assert room.heard == [QUESTION, STORY, "button", ANOTHER, WAKE, GOODBYE]
-    assert [e.get("text", e.get("pin")) for e in room.conductor.own] == [
-        QUESTION,
-        STORY,
-        BUTTON,
-        ANOTHER,
-        WAKE,
-        GOODBYE,
-    ]
+    assert room.heard == CONVERSATION
+    assert [e.get("text", "button") for e in room.conductor.own] == CONVERSATION
 
 
 @pytest.mark.parametrize(
@@ -108,6 +116,9 @@ def test_person_and_finger_go_on_when_the_firmware_has_reacted(room: Room) -> No
         ("button", "playback_stopped", "with the button"),
         (ANOTHER, "reply_started", "another story"),
         (WAKE, "interrupted", "with the wake word"),
+        (OVER, "interrupted", "talk over it"),
+        (OVER, "playback_started", "talk over it"),
+        (STOP, "interrupted", "stop"),
         (GOODBYE, "session_ended", "goodbye"),
     ],
 )
@@ -139,6 +150,7 @@ def test_the_demo_leaves_sound_picture_and_events(tmp_path: Path, capsys: pytest
     assert stereo[:, 0].any() and stereo[:, 1].any()
     assert (tmp_path / "conversation.png").read_bytes().startswith(b"\x89PNG")
     names = [json.loads(line)["event"] for line in (tmp_path / "events.jsonl").read_text().splitlines()]
-    assert names.count("person") == 5 and names.count("finger") == 1 and names[-1] == "stopped"
+    assert names.count("person") == 9 and names.count("finger") == 1 and names[-1] == "stopped"
     told = capsys.readouterr().out
-    assert "interrupted by the button" in told and max(len(line) for line in told.splitlines()[:-8]) <= 80
+    assert "interrupted by the button" in told and told.count("interrupted by talking") >= 2
+    assert max(len(line) for line in told.splitlines()[:-9]) <= 80

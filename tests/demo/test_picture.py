@@ -9,7 +9,7 @@ from PIL import Image
 
 from device.demo.figures import figures, show
 from device.demo.narration import Narrator, describe
-from device.demo.picture import BUTTON, MICROPHONE, SPEAKER, WAKE, draw
+from device.demo.picture import BUTTON, ECHO, MICROPHONE, OVER, SPEAKER, WAKE, draw
 from tests.demo.sample import conversation, event, sound
 
 
@@ -26,7 +26,7 @@ def test_the_picture_shows_sounds_and_marks(wav: Path, tmp_path: Path) -> None:
     with Image.open(tmp_path / "conversation.png") as image:
         assert image.size == (1600, 900)
         pixels = np.asarray(image.convert("RGB")).astype(int)
-    for colour in (MICROPHONE, SPEAKER, BUTTON, WAKE):
+    for colour in (MICROPHONE, SPEAKER, BUTTON, WAKE, ECHO, OVER):
         rgb = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
         assert (np.abs(pixels - rgb).sum(axis=2) < 60).sum() > 500  # a thin line is mixed with what is below it
 
@@ -41,9 +41,10 @@ def test_a_conversation_that_broke_off_early_can_be_drawn(wav: Path, tmp_path: P
 def test_figures_come_from_the_log_and_from_what_was_heard(wav: Path) -> None:
     measured = figures(conversation(), wav)
     assert measured["wake word detected → first audio sent"] == pytest.approx([35.0])
-    assert measured["reply received → heard"] == pytest.approx([70.0] * 4, abs=0.1)
+    assert measured["reply received → heard"] == pytest.approx([70.0] * 5, abs=0.1)
     assert measured["button pressed → silence"] == pytest.approx([20.0], abs=0.1)
-    assert show(measured)[1] == "reply received → heard: 70 ms (70 to 70, 4 times)"
+    assert measured["talked over → silence"] == pytest.approx([350.0], abs=0.1)
+    assert show(measured)[1] == "reply received → heard: 70 ms (70 to 70, 5 times)"
 
 
 def test_what_did_not_happen_is_not_measured(wav: Path) -> None:
@@ -61,6 +62,7 @@ def test_lines_are_aligned_timed_from_the_wake_word_and_fit_a_terminal() -> None
         "   0.00  ear      wake word hey_jarvis, score 0.98",
     ]
     assert "  12.02  agent    interrupted by the button" in lines
+    assert "  29.84  agent    interrupted by talking" in lines
     assert max(map(len, lines)) <= 80 and not any("\x1b" in line for line in lines)
 
 

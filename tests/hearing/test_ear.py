@@ -8,7 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device.audio import SILENT_FRAME, Frame
-from device.events import CloseEar, Dropped, NearMiss, OpenEar, SpeechEnded, SpeechStarted, WakeHeard
+from device.events import (
+    CloseEar,
+    Dropped,
+    EchoMeasured,
+    JudgeEcho,
+    NearMiss,
+    OpenEar,
+    SendHeld,
+    SpeechConfirmed,
+    SpeechEnded,
+    SpeechStarted,
+    SpeechSuspected,
+    WakeHeard,
+)
 from device.hearing import ear as ear_module
 from device.hearing.ear import Ear
 from device.worker import Worker
@@ -41,17 +54,26 @@ class Network:
         self.resets = []
         self.kept_awake = []
         """The frames in which it was not allowed to rest."""
+        self.playing = []
+        """The frames in which it was told that something is played."""
+        self.passed = []
+        """The frames of which it was told that more was let through than may be our own."""
+        self.probability = 0.0
         self._stopping = stopping
         self._trace = trace
         self._nothing = nothing
 
-    def hear(self, frame, *, may_rest=True):
+    def hear(self, frame, *, may_rest=True, playing=False, passed=True):
         number = number_of(frame.pcm)
         if number == LAST:
             self._stopping.set()
             return self._nothing
         if not may_rest:
             self.kept_awake.append(number)
+        if playing:
+            self.playing.append(number)
+        if passed:
+            self.passed.append(number)
         self.heard.append(number)
         self._trace.append(("network", number))
         return self.answers.get(number, self._nothing)
@@ -63,15 +85,76 @@ class Network:
         self.resets.append(speaking)
 
 
+class Echo:
+    """Stands for the canceller: what is played is heard in the microphone's frame of the same number, and taken out of it."""
+
+    CLEANED, LINEAR = 1000, 2000
+    """Is added to the number of a frame that was cleaned for the agent, and for those who listen here."""
+
+    def __init__(self):
+        self.said = set()
+        self.engaged = []
+        self.playing, self.residual_dbfs = False, -60.0
+        self.let_through = True
+        self.passes = set()
+        """Frames in which somebody else is heard, too."""
+
+    def played(self, frame):
+        self.said.add(number_of(frame.pcm))
+
+    def clean(self, frame, *, engaged):
+        number = number_of(frame.pcm)
+        if engaged:
+            self.engaged.append(number)
+        self.playing = number in self.said
+        self.let_through = number in self.passes or not self.playing
+        self.linear = self._without_us(frame, self.LINEAR)
+        return self._without_us(frame, self.CLEANED)
+
+    def _without_us(self, frame, more):
+        return Frame(struct.pack("<h", number_of(frame.pcm) + more) * 320, frame.t) if self.playing else frame
+
+    def judge(self, reply, played_s):
+        return EchoMeasured(reply, played_s)
+
+
+class Over:
+    """Stands for what listens while something is played: writes down what it is told, and answers at some frames."""
+
+    def __init__(self):
+        self.answers = {}
+        self.heard = []
+        self.resets = 0
+
+    def hear(self, frame, *told, **more):
+        number = number_of(frame.pcm)
+        self.heard.append((number, *told, *more.values()))
+        return self.answers.get(number)
+
+    def reset(self):
+        self.resets += 1
+
+
 class Bench:
     """An ear with all around it. Everything it is given is worked off by `run`, on the test's own thread."""
 
-    def __init__(self):
+    def __init__(self, hold_s=0.0):
         self.stopping = threading.Event()
         self.trace = []
         self.events = Recorder()
         self.wake, self.speech = Network(self.stopping, self.trace, ()), Network(self.stopping, self.trace, None)
-        self.ear = Ear(self.wake, self.speech, self._send, self.events)
+        self.echo, self.barge_in = Echo(), Over()
+        self.noise = Recorder()
+        self.ear = Ear(
+            self.wake,
+            self.speech,
+            self._send,
+            self.events,
+            canceller=self.echo,
+            barge_in=self.barge_in,
+            hold_s=hold_s,
+            noise=self.noise,
+        )
 
     def _send(self, session, pcm):
         if number_of(pcm) != LAST:
@@ -169,7 +252,7 @@ def test_whenever_it_is_opened_and_closed_each_frame_goes_at_most_once_and_in_or
         if step == "frame":
             bench.hear(said)
             taken.append(said)
-            if open_session:
+            if open_session and said >= since:
                 expected.append((open_session, said))
             said += 1
         elif step == "open":
@@ -274,12 +357,12 @@ def test_all_that_is_heard_in_a_frame_is_told_in_order(bench):
     assert bench.events.items == several
 
 
-def test_what_is_played_is_known_before_the_microphone_hears_it(bench):
+def test_what_is_played_is_known_before_the_wake_word_network_hears_it(bench):
     bench.ear.played(frame(1))
     bench.ear.played(frame(2))
     bench.hear(1, 2)
     bench.run()
-    assert bench.trace == [("played", 1), ("played", 2), ("network", 1), ("network", 2)]
+    assert bench.trace == [("played", 1), ("played", 2), *(("network", Echo.LINEAR + number) for number in (1, 2))]
 
 
 def test_what_is_played_while_nobody_listens_is_kept_for_two_seconds_and_no_longer(bench):
@@ -296,6 +379,168 @@ def test_what_is_played_goes_to_no_agent_and_to_no_speech_detector(bench):
     bench.hear(1)
     bench.run()
     assert bench.sent == [(1, 1)] and bench.speech.heard == [1]
+
+
+def test_everybody_hears_what_is_left_when_what_we_play_was_taken_out(bench):
+    bench.ear.played(frame(2))
+    bench.open(1, since=0)
+    bench.hear(1, 2, 3)
+    bench.run()
+    assert [number for _, number in bench.sent] == [1, 2 + Echo.CLEANED, 3]
+    assert bench.wake.heard == bench.speech.heard == [1, 2 + Echo.LINEAR, 3]
+    assert [heard[0] for heard in bench.barge_in.heard[:-1]] == bench.wake.heard
+    assert bench.wake.passed == [1, 3]
+
+
+def test_the_canceller_may_rest_while_there_is_no_session(bench):
+    bench.hear(0)
+    bench.open(1, since=0)
+    bench.hear(1)
+    bench.close()
+    bench.hear(2)
+    bench.run()
+    assert bench.echo.engaged == [1]
+
+
+def test_talking_over_it_is_listened_for_in_a_session(bench):
+    bench.barge_in.answers = {1: SpeechSuspected(), 2: SpeechConfirmed(at(1))}
+    bench.speech.probability = 0.7
+    bench.hear(0)
+    bench.open(1, since=1)
+    bench.hear(1, 2)
+    bench.close()
+    bench.hear(3)
+    bench.run()
+    assert bench.events.items == [SpeechSuspected(), SpeechConfirmed(at(1))]
+    assert bench.barge_in.heard == [(n, 0.7, bench.echo) for n in (1, 2)] and bench.barge_in.resets == 1
+
+
+def play(bench, *numbers):
+    """We are heard in these frames."""
+    for number in numbers:
+        bench.ear.played(frame(number))
+
+
+def test_the_wake_word_network_is_told_that_we_play_though_there_is_no_session(bench):
+    play(bench, 2)
+    bench.hear(1, 2, 3)
+    bench.run()
+    assert bench.wake.playing == [2 + Echo.LINEAR]
+    assert bench.speech.heard == [], "that somebody speaks means nothing without a session"
+
+
+def sent_before(bench, number):
+    """The numbers of the frames that had left when the networks heard that one."""
+    until = bench.trace.index(("network", number))
+    return [number for session, number in bench.trace[:until] if session == 1]
+
+
+def test_what_is_heard_while_we_play_is_held_back_and_nothing_of_it_is_lost_when_we_stop():
+    bench = Bench(hold_s=0.06)
+    play(bench, *range(1, 6))
+    bench.open(1, since=0)
+    bench.hear(*range(8))
+    bench.run()
+    assert sent_before(bench, 4 + Echo.LINEAR) == [0, 1 + Echo.CLEANED], "the newest three are held back"
+    assert [number for _, number in bench.sent] == [0, *(number + Echo.CLEANED for number in range(1, 6)), 6, 7]
+
+
+def test_who_talks_over_us_reaches_the_agent_from_the_first_sound_with_nothing_suppressed():
+    bench = Bench(hold_s=0.1)
+    play(bench, *range(10))
+    bench.open(1, since=0)
+    bench.hear(*range(6))
+    bench.ear.order(SendHeld(at(4)))
+    bench.hear(6, 7)
+    bench.run()
+    suppressed, heard = (0, 1, 2, 3), (4, 5, 6, 7)
+    assert [number for _, number in bench.sent] == [
+        *(number + Echo.CLEANED for number in suppressed),
+        *(number + Echo.LINEAR for number in heard),
+    ]
+
+
+def test_when_we_play_again_it_is_held_back_again():
+    bench = Bench(hold_s=0.06)
+    play(bench, 0, 1, *range(4, 9))
+    bench.open(1, since=0)
+    bench.hear(0, 1)
+    bench.ear.order(SendHeld(at(0)))
+    bench.hear(*range(2, 9))
+    bench.run()
+    talked_over = [0 + Echo.LINEAR, 1 + Echo.LINEAR]
+    assert sent_before(bench, 8 + Echo.LINEAR) == [*talked_over, 2, 3, 4 + Echo.CLEANED, 5 + Echo.CLEANED]
+
+
+def test_what_is_held_back_goes_out_when_the_ear_is_closed():
+    bench = Bench(hold_s=0.1)
+    play(bench, *range(4))
+    bench.open(1, since=0)
+    bench.hear(*range(4))
+    bench.close()
+    bench.run()
+    assert [number for _, number in bench.sent] == [number + Echo.CLEANED for number in range(4)]
+
+
+def test_our_own_voice_is_nobody_who_speaks(bench):
+    play(bench, *range(1, 30))
+    bench.speech.answers = {5 + Echo.LINEAR: SpeechStarted(), 20 + Echo.LINEAR: SpeechEnded()}
+    bench.open(1, since=0)
+    bench.hear(*range(1, 30))
+    bench.run()
+    assert bench.events.items == []
+
+
+def test_who_speaks_while_we_play_is_told_of_when_the_canceller_lets_something_through(bench):
+    play(bench, *range(1, 30))
+    bench.echo.passes = {9}
+    bench.speech.answers = {5 + Echo.LINEAR: SpeechStarted(), 20 + Echo.LINEAR: SpeechEnded()}
+    bench.barge_in.answers = {8 + Echo.LINEAR: SpeechSuspected()}
+    bench.open(1, since=0)
+    bench.hear(*range(1, 30))
+    bench.run()
+    assert bench.events.items == [SpeechSuspected(), SpeechStarted(), SpeechEnded()]
+
+
+def test_the_next_session_is_not_talked_over_because_the_last_one_was():
+    bench = Bench(hold_s=0.02)
+    play(bench, *range(10))
+    bench.open(1, since=0)
+    bench.hear(0, 1)
+    bench.ear.order(SendHeld(at(0)))
+    bench.close()
+    bench.open(2, since=2)
+    bench.hear(2, 3, 4)
+    bench.run()
+    assert [number for session, number in bench.sent if session == 2] == [n + Echo.CLEANED for n in (2, 3, 4)]
+
+
+def test_where_nobody_may_talk_over_us_nobody_listens_for_that(bench):
+    bench.ear._barge_in = None
+    bench.open(1, since=0)
+    bench.hear(1)
+    bench.run()
+    assert bench.sent == [(1, 1)] and bench.barge_in.heard == []
+
+
+def test_how_loud_it_is_here_is_asked_of_the_room_alone(bench):
+    bench.ear.played(frame(2))
+    bench.hear(1, 2, 3)
+    bench.run()
+    assert [number_of(heard.pcm) for heard in bench.noise.items] == [1, 3, LAST]
+
+
+def test_when_a_reply_is_over_it_tells_how_well_it_was_cancelled(bench):
+    bench.ear.order(JudgeEcho(7, 2.5))
+    bench.run()
+    assert bench.events.items == [EchoMeasured(7, 2.5)]
+
+
+def test_what_is_heard_before_the_ear_is_to_open_is_for_nobody(bench):
+    bench.open(1, since=3)
+    bench.hear(1, 2, 3, 4)
+    bench.run()
+    assert bench.sent == [(1, 3), (1, 4)] and bench.speech.heard == [3, 4]
 
 
 @pytest.mark.parametrize("speaking", [True, False])

@@ -128,8 +128,8 @@ def test_reset_forgets_what_the_network_remembers(detector):
     sound = said("good morning everybody")
     vowel = sound[4800:5440]
     detector.reset(speaking=False)
-    fresh = detector._probability(vowel)
+    fresh = detector._judge(vowel)
     changes(sound, detector)
-    assert detector._probability(vowel) != fresh
+    assert detector._judge(vowel) != fresh
     detector.reset(speaking=False)
-    assert detector._probability(vowel) == fresh
+    assert detector._judge(vowel) == fresh

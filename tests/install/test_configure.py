@@ -1,5 +1,7 @@
 """Bringing a machine up to its board and to a release: what is written, and what becomes of the owner's; which board it is."""
 
+import re
+
 import pytest
 
 from device import config
@@ -100,6 +102,30 @@ def test_each_board_can_be_chosen_for_another_machine(places, bring_up, board):
     bring_up(board, elsewhere=True)
     read = config.load(places.settings)
     assert "Jabra" not in read.microphone.device + read.speaker.device
+
+
+@pytest.mark.parametrize(
+    ("board", "line"), [("respeaker-xvf3800", "echo_cancellation = false"), ("panel", "#echo_cancellation = true")]
+)
+def test_a_board_that_takes_out_its_echo_is_spared_ours(places, bring_up, board, line):
+    bring_up(board)
+    assert line in places.settings.read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("board", "line"), [("respeaker-xvf3800", "+echo_cancellation = false"), ("panel", "+#echo_cancellation = true")]
+)
+def test_settings_from_before_there_was_a_canceller_are_told_what_their_board_wants(places, bring_up, board, line):
+    bring_up(board)
+    before = re.sub("^#?echo_cancellation.*\n", "", places.settings.read_text(), flags=re.MULTILINE)
+    places.settings.write_text(before)
+    assert f"  {line}\n" in bring_up() + "\n"
+
+
+def test_who_changes_to_a_board_that_leaves_its_echo_is_told_to_take_it_out(places, bring_up):
+    bring_up("respeaker-xvf3800")
+    assert "  echo_cancellation = true\n" in bring_up("usb")
+    assert not config.load(places.settings).microphone.echo_cancellation
 
 
 def test_the_boot_settings_wait_until_the_release_has_shown_that_it_works(machine, places, bring_up):

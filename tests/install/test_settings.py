@@ -55,27 +55,33 @@ def test_every_setting_is_explained_on_the_line_above():
 
 
 def test_a_file_as_it_is_first_written_has_no_news():
-    assert list(settings.news(settings.document({}))) == []
-    assert list(settings.news(settings.document({"speaker": {"volume": 3}}))) == []
+    assert list(settings.news(settings.document({}), {})) == []
+    assert list(settings.news(settings.document({"speaker": {"volume": 3}}), {})) == []
 
 
 @pytest.mark.parametrize(("section", "name"), [one for one in EVERY if one != ("agent", "options")])
 def test_what_a_file_does_not_mention_is_news(section, name):
     head, heading, rest = settings.document({}).partition(f"[{section}]")
     rest = re.sub(rf"^#{name} = .*\n", "", rest, count=1, flags=re.MULTILINE)
-    news = list(settings.news(head + heading + rest))
+    news = list(settings.news(head + heading + rest, {}))
     assert len(news) == 3
     assert news[0] == f" [{section}]" and news[1].startswith("+# ") and news[2].startswith(f"+#{name} = ")
+
+
+def test_of_news_the_value_of_the_board_is_shown_where_it_has_one():
+    gone = settings.document({}).replace("#echo_cancellation = true\n", "")
+    chosen = {"microphone": {"echo_cancellation": False, "device": "hw:CARD=Array,DEV=0"}}
+    assert [line for line in settings.news(gone, chosen) if "=" in line] == ["+echo_cancellation = false"]
 
 
 def test_a_setting_is_known_by_its_section_and_a_table_by_its_heading():
     whole = settings.document({})
     assert settings.document({}).count("#device = ") == 2
     gone = whole.replace('#device = "default"\n', "", 1)
-    assert [line for line in settings.news(gone) if line.startswith("+#device")] == ['+#device = "default"']
-    assert list(settings.news(whole.replace("#options = {}", "[agent.options]\nx = 1"))) == []
+    assert [line for line in settings.news(gone, {}) if line.startswith("+#device")] == ['+#device = "default"']
+    assert list(settings.news(whole.replace("#options = {}", "[agent.options]\nx = 1"), {})) == []
 
 
 def test_an_owners_way_of_writing_is_understood():
     text = settings.document({}).replace("#volume = 60", "  volume=7 # quiet").replace("[wake]", " [ wake ] ")
-    assert list(settings.news(text)) == []
+    assert list(settings.news(text, {})) == []

@@ -62,6 +62,35 @@ def test_all_lamps_show_the_colour_of_the_look(lights, bus):
     bus.wait(lambda bus: colours(bus) == {(0, 0, 0)})
 
 
+def test_at_night_they_take_their_own_steps_of_brightness_first(lights, bus):
+    lights.show(Look.LISTENING, 20)
+    bus.wait(lambda bus: set(bus.lamps(3)) == {(1, 0, 0, 255)})
+    lights.show(Look.LISTENING, 4)
+    bus.wait(lambda bus: set(bus.lamps(3)) == {(1, 0, 0, 51)})
+    lights.show(Look.LISTENING)
+    bus.wait(lambda bus: set(bus.lamps(3)) == {(BRIGHTNESS, 0, 0, 255)})
+
+
+@given(st.integers(0, 100))
+def test_any_percent_is_what_the_lamps_show_in_the_end(percent):
+    bus = Bus()
+    strip = Strip(1, "0.0", lambda address: bus)
+    part = strip.dim(percent)
+    strip._show((part, 0.0, 0.0))
+    ((brightness, red, _, _),) = bus.lamps(1)
+    assert 0 <= part <= 1 and 1 <= brightness <= BRIGHTNESS
+    assert brightness * red / 255 == pytest.approx(BRIGHTNESS * percent / 100, abs=BRIGHTNESS / 2 / 255)
+
+
+def test_a_colour_that_stays_is_sent_once_at_each_brightness(lights, bus):
+    for percent in (100, 20):
+        before = len(bus.messages)
+        for _ in range(5):
+            lights.show(Look.MUTED, percent)
+            bus.wait(lambda bus: colours(bus) == {(255, 0, 0)})
+        assert len(bus.messages) == before + 1
+
+
 def test_they_blink(lights, bus):
     lights.show(Look.TOOL)
     for level in (255, 0):

@@ -13,6 +13,7 @@ from device.errors import HardwareError
 from device.panel.gpio import NoGpio
 from device.panel.lights import Lights, open_lights
 from device.panel.look import Look
+from device.panel.patterns import OFF, WHITE
 
 LEDS = Panel(lights="leds", leds=(5, 6, 13))
 RGB = Panel(lights="rgb", rgb=(22, 23, 24))
@@ -96,15 +97,48 @@ class RecordingDevice:
         self.closed = False
         self.shown = []
 
-    source = property(fset=lambda self, source: self.shown.append(source))
+    def _begin(self, frames):
+        if frames is not None:
+            self.shown.append(next(frames))
+
+    source = property(fset=_begin)
 
 
-def test_the_same_look_again_goes_on_undisturbed():
+@pytest.fixture
+def recorded():
+    """Lights of which each look has one frame."""
     device = RecordingDevice()
-    lights = Lights(device, dict.fromkeys(Look, lambda: iter(())), ("one", "two", "three"))
+    return device, Lights(device, dict.fromkeys(Look, lambda: iter((WHITE,))), ("one", "two", "three"))
+
+
+def test_the_same_look_again_goes_on_undisturbed(recorded):
+    device, lights = recorded
     for look in (Look.SPEAKING, Look.SPEAKING, Look.TOOL, Look.SPEAKING):
         lights.show(look)
     assert len(device.shown) == 3
+
+
+def test_at_night_a_look_is_dimmed_and_then_goes_on_undisturbed(recorded):
+    device, lights = recorded
+    for percent in (100, 20, 20, 20, 100):
+        lights.show(Look.MUTED, percent)
+    assert device.shown == [WHITE, (0.2, 0.2, 0.2), WHITE]
+
+
+@pytest.mark.parametrize("look", list(Look))
+def test_what_is_wrong_and_that_it_is_muted_is_seen_at_any_hour(recorded, look):
+    device, lights = recorded
+    lights.show(look, 0)
+    seen = look in (Look.ERROR, Look.OFFLINE, Look.MUTED)
+    assert device.shown == [(0.2, 0.2, 0.2) if seen else OFF]
+
+
+def test_a_lamp_is_dimmed_by_the_pins(opened, changed):
+    lights = opened(RGB)
+    lights.show(Look.MUTED, 20)
+    changed(22, 23, 24, test=lambda levels: levels == [0.2, 0, 0])
+    lights.show(Look.MUTED)
+    changed(22, 23, 24, test=lambda levels: levels == [1, 0, 0])
 
 
 def test_each_lamp_is_lit_alone_and_named_and_then_none(opened, changed):
@@ -131,8 +165,8 @@ def test_lamps_may_be_closed_while_one_is_shown_alone(opened, changed):
 
 def test_a_steady_look_leaves_no_thread_running(opened, changed):
     before = set(threading.enumerate())
-    opened(LEDS).show(Look.MUTED)
-    changed(5, 6, 13, test=lambda levels: levels == [1, 0, 1])
+    opened(LEDS).show(Look.MUTED, 50)
+    changed(5, 6, 13, test=lambda levels: levels == [0.5, 0, 0.5])
     for thread in set(threading.enumerate()) - before:
         thread.join(5)
         assert not thread.is_alive()

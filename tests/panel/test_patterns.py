@@ -5,10 +5,13 @@ from itertools import combinations, islice, pairwise
 import pytest
 
 from device.panel.look import Look
-from device.panel.patterns import FRAME_S, ONE_LAMP, THREE_LAMPS
+from device.panel.patterns import FRAME_S, OFF, ONE_LAMP, THREE_LAMPS, dimmed
+from device.state import ENDING_S
 
 TABLES = [THREE_LAMPS, ONE_LAMP]
 STEADY = {Look.MUTED, Look.LISTENING, Look.IDLE}
+TOLD_BY_RHYTHM = set(Look) - {Look.ENDING}
+"""That one is the listening light, which goes down."""
 
 
 def seconds(pattern, s):
@@ -31,10 +34,38 @@ def test_every_look_has_a_pattern_of_frames_that_a_lamp_can_show(table):
 
 @pytest.mark.parametrize("table", TABLES)
 def test_a_steady_pattern_is_one_frame_and_the_others_never_end(table):
-    for look, pattern in table.items():
-        frames = seconds(pattern, 20)
+    for look in TOLD_BY_RHYTHM:
+        frames = seconds(table[look], 20)
         assert len(frames) == (1 if look in STEADY else 500)
         assert len(set(frames)) == 1 or look not in STEADY
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_before_it_stops_listening_that_light_goes_down_slowly_and_never_out(table):
+    (listening,) = table[Look.LISTENING]()
+    frames = list(table[Look.ENDING]())
+    assert len(frames) == pytest.approx(ENDING_S / FRAME_S, abs=1)
+    assert frames[0] == listening and 0.02 < max(frames[-1]) < 0.2
+    assert all(0 <= max(one) - max(other) < 0.05 for one, other in pairwise(frames))
+    assert on_and_off(frames) == on_and_off([listening])
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("part", [1.0, 0.2, 0.01, 0.001])
+def test_a_dimmed_look_has_the_same_rhythm_and_is_never_brighter(table, part):
+    for look, pattern in table.items():
+        plain, dim = seconds(pattern, 2), list(islice(dimmed(pattern(), part), round(2 / FRAME_S)))
+        assert on_and_off(dim) == on_and_off(plain), look
+        assert all(
+            level <= max(part * plain, min(part, 0.01))
+            for level, plain in zip(sum(dim, ()), sum(plain, ()), strict=True)
+        )
+        assert min(level for level in sum(dim, (1.0,)) if level) >= min(part, 0.01), "less is nothing to the pins"
+        assert part < 1 or dim == plain
+
+
+def test_of_nothing_nothing_is_seen():
+    assert set(islice(dimmed(THREE_LAMPS[Look.SPEAKING](), 0.0), 100)) == {OFF}
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -44,8 +75,8 @@ def test_all_looks_differ(table):
 
 
 def test_three_lamps_tell_the_looks_apart_by_which_are_lit_when():
-    seen = {tuple(on_and_off(seconds(pattern, 4))) for pattern in THREE_LAMPS.values()}
-    assert len(seen) == len(Look)
+    seen = {tuple(on_and_off(seconds(THREE_LAMPS[look], 4))) for look in TOLD_BY_RHYTHM}
+    assert len(seen) == len(TOLD_BY_RHYTHM)
 
 
 def test_one_lamp_has_a_rhythm_or_a_colour_of_its_own_for_each_look():
@@ -53,7 +84,8 @@ def test_one_lamp_has_a_rhythm_or_a_colour_of_its_own_for_each_look():
         return {tuple(round(level / max(frame), 1) for level in frame) for frame in frames if max(frame)}
 
     seen = [
-        (on_and_off([(max(f), 0, 0) for f in fs]), colours(fs)) for fs in (seconds(p, 4) for p in ONE_LAMP.values())
+        (on_and_off([(max(f), 0, 0) for f in fs]), colours(fs))
+        for fs in (seconds(ONE_LAMP[look], 4) for look in TOLD_BY_RHYTHM)
     ]
     assert all(one != other for one, other in combinations(seen, 2))
 

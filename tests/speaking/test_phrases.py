@@ -179,6 +179,7 @@ def test_of_a_file_that_was_cut_short_what_is_left_is_said(folder):
     assert len(phrases.render("no_network", 48_000)) == 13_500
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
 @given(data=st.data())
 def test_no_damage_to_a_file_raises(folder, data):

@@ -10,9 +10,12 @@ from device.errors import HardwareError
 from device.events import (
     Chime,
     Dropped,
+    DuckPlayback,
     PlaybackStarted,
     PlaybackStopped,
     PlayChime,
+    RaisePlayback,
+    ResumePlayback,
     SayReason,
     SetVolume,
     StopChime,
@@ -21,18 +24,31 @@ from device.events import (
 )
 from device.speaking import chimes, phrases
 from device.speaking import speaker as module
+from device.speaking.loudness import CEILING
+from device.speaking.mix import DUCKED
 from device.speaking.speaker import Speaker
 from device.worker import Worker
 from tests.fakes import LIMIT_S, Clock, FakeOutput, Recorder, tone
 from tests.house import seconds_of
 
 PERIOD = 480
+AHEAD = PERIOD // 4
+"""A reply is heard so many samples after it was taken, for the limiter to see what comes."""
+FADE = PERIOD // 2
+"""Where a reply breaks off at full level, so much sounds on."""
 LOUD = 8000
 
 
 def level(periods, value=LOUD):
     """So many periods of a constant level: each cut shows."""
     return np.full(round(periods * PERIOD), value, np.int16).tobytes()
+
+
+def is_whole(heard, samples):
+    """Whether `samples`, which begin with no zero, are heard without a hole, and after them no more than a fade."""
+    begin = np.flatnonzero(heard)[0]
+    end = begin + len(samples)
+    return np.array_equal(heard[begin:end], samples) and np.count_nonzero(heard[end:]) <= FADE
 
 
 class Bench:
@@ -48,7 +64,7 @@ class Bench:
             self.awake.set()
         self.reference = Recorder()
         """What the room hears of us, as it was told."""
-        settings = Settings(**{"volume": 100, **settings})
+        settings = Settings(**{"volume": 100, "level": False, "jitter_ms": 60, **settings})
         self.speaker = Speaker(
             settings, self._post, open_stream=lambda: self.card, awake=self.awake, reference=self.reference
         )
@@ -73,7 +89,8 @@ class Bench:
         """Play the first period of a reply."""
         self.feed(reply, level(periods))
         self.play()
-        assert np.all(self.play() == LOUD)
+        first = self.play()
+        assert np.all(first[:AHEAD] == 0) and np.all(first[AHEAD:] == LOUD)
         self.events.wait_for(PlaybackStarted(reply))
 
     def stop(self):
@@ -157,7 +174,7 @@ def test_a_reply_at_rest_is_heard_whole_and_at_its_own_pace(resting):
     resting.play(4)
     resting.feed(1, samples[2 * PERIOD :].astype(np.int16).tobytes())
     heard = resting.play(40)
-    assert np.array_equal(heard[heard != 0], samples)
+    assert is_whole(heard, samples)
     assert resting.events.items == [PlaybackStarted(1), PlaybackStopped(1, "drained")]
 
 
@@ -165,7 +182,7 @@ def test_a_reply_that_has_not_enough_for_its_beginning_waits_60_ms_at_rest_too(r
     resting.feed(1, level(1))
     heard = resting.play(12)
     begin = np.flatnonzero(heard)[0] // PERIOD
-    assert np.count_nonzero(heard) == PERIOD and begin <= 8
+    assert is_whole(heard, [LOUD] * PERIOD) and begin <= 8
 
 
 @pytest.mark.parametrize("periods", [0, 5])
@@ -174,7 +191,7 @@ def test_it_rests_after_ten_seconds_of_silence(make, periods):
     if periods:
         bench.feed(1, level(periods))
     loud = np.flatnonzero(bench.play(550))
-    silent_from = loud[-1] // PERIOD + 1 if len(loud) else 0
+    silent_from = loud[-1] // PERIOD + 2 if len(loud) else 0
     writes = bench.card.writes.items
     assert set(writes[: silent_from + 499]) == {PERIOD} and set(writes[silent_from + 499 :]) == {4 * PERIOD}
 
@@ -196,9 +213,10 @@ def test_time_in_which_nothing_was_played_at_rest_is_counted(resting, clock):
 
 
 def reference(bench):
-    """What the room was said to hear of us: int16."""
+    """What the room was said to hear of us, to its last sound: int16."""
     assert all(len(frame.pcm) == 640 for frame in bench.reference.items)
-    return np.frombuffer(b"".join(frame.pcm for frame in bench.reference.items), np.int16).astype(np.int64)
+    told = np.frombuffer(b"".join(frame.pcm for frame in bench.reference.items), np.int16).astype(np.int64)
+    return np.trim_zeros(told, "b")
 
 
 def test_nobody_is_told_of_silence(bench):
@@ -213,7 +231,7 @@ def test_what_sounds_is_told_as_frames_of_the_microphone_and_at_its_volume(make,
     bench.feed(1, tone(440, 0.6, 24_000).tobytes())
     bench.play(60)
     heard = reference(bench)
-    assert len(heard) == pytest.approx(0.6 * 16_000, abs=640)
+    assert 0.6 * 16_000 <= len(heard) <= 0.7 * 16_000
     assert np.argmax(np.abs(np.fft.rfft(heard[800:8800]))) == 220
     assert np.sqrt(np.mean(heard[800:8800] ** 2)) == pytest.approx(0.125 * 32767 / np.sqrt(2), rel=0.02)
 
@@ -232,7 +250,7 @@ def test_of_what_is_cut_off_only_what_was_heard_is_told(bench):
     bench.speaker.order(StopPlayback(1, "interrupted"))
     bench.play(20)
     heard = reference(bench)
-    assert len(heard) <= 4 * 320 and np.all(np.abs(heard[-220:]) < 200)
+    assert len(heard) <= 4 * 320 and np.all(np.abs(heard[-2:]) < 200)
 
 
 def test_a_reply_with_a_gap_is_told_as_two_sounds(bench, clock):
@@ -243,7 +261,7 @@ def test_a_reply_with_a_gap_is_told_as_two_sounds(bench, clock):
     bench.feed(1, level(5))
     bench.play(30)
     times = np.diff([frame.t for frame in bench.reference.items])
-    assert np.count_nonzero(times > 0.9) == 1 and len(reference(bench)) <= 12 * 320
+    assert np.count_nonzero(times > 0.9) == 1 and np.count_nonzero(reference(bench)) <= 14 * 320
 
 
 def test_a_reply_is_heard_whole_and_said_to_begin_and_to_be_over_once_each(bench):
@@ -251,7 +269,7 @@ def test_a_reply_is_heard_whole_and_said_to_begin_and_to_be_over_once_each(bench
     bench.feed(1, samples[: 3 * PERIOD].astype(np.int16).tobytes())
     bench.feed(1, samples[3 * PERIOD :].astype(np.int16).tobytes())
     heard = bench.play(40)
-    assert np.array_equal(heard[heard != 0], samples)
+    assert is_whole(heard, samples)
     assert bench.events.items == [PlaybackStarted(1), PlaybackStopped(1, "drained")]
 
 
@@ -266,7 +284,7 @@ def test_it_is_said_to_begin_when_its_first_samples_are_written_and_not_when_the
 def test_it_is_over_300_ms_after_its_last_sample(bench):
     bench.begin(periods=10)
     bench.play(9)
-    assert np.all(bench.play(14) == 0)
+    assert np.all(bench.play(14)[AHEAD + FADE :] == 0)
     assert bench.events.items == [PlaybackStarted(1)]
     bench.play(3)
     assert bench.events.items == [PlaybackStarted(1), PlaybackStopped(1, "drained")]
@@ -321,8 +339,7 @@ def test_late_audio_of_a_stopped_reply_is_not_heard_but_the_next_reply_is(bench)
     assert np.all(bench.play(10) == 0)
     bench.feed(1, level(10))
     bench.feed(2, level(10, 300))
-    heard = bench.play(40)
-    assert set(heard) == {0, 300} and np.count_nonzero(heard) == 10 * PERIOD
+    assert is_whole(bench.play(40), [300] * 10 * PERIOD)
     stopped = [PlaybackStarted(1), PlaybackStopped(1, "interrupted")]
     assert bench.events.items == [*stopped, PlaybackStarted(2), PlaybackStopped(2, "drained")]
 
@@ -334,7 +351,7 @@ def test_a_stop_spares_the_next_reply_that_has_come_already(bench):
     bench.speaker.order(StopPlayback(1, "interrupted"))
     bench.play(2)
     heard = bench.play(30)
-    assert np.count_nonzero(heard == 300) == 5 * PERIOD
+    assert is_whole(heard, [300] * 5 * PERIOD)
     assert np.count_nonzero(heard == LOUD) == 0
     stopped = [PlaybackStarted(1), PlaybackStopped(1, "interrupted")]
     assert bench.events.items == [*stopped, PlaybackStarted(2), PlaybackStopped(2, "drained")]
@@ -353,7 +370,7 @@ def test_a_stop_while_nothing_plays_says_nothing_and_harms_no_later_reply(bench)
     bench.feed(3, level(10))
     assert np.all(bench.play(10) == 0)
     bench.feed(4, level(10))
-    assert np.count_nonzero(bench.play(15)) == 10 * PERIOD
+    assert is_whole(bench.play(15), [LOUD] * 10 * PERIOD)
     assert bench.events.items[0] == PlaybackStarted(4)
 
 
@@ -367,8 +384,8 @@ def test_a_gap_in_a_reply_is_silence_that_is_counted_and_not_its_end(bench):
     assert bench.events.of(PlaybackStarted, PlaybackStopped) == [PlaybackStarted(1), PlaybackStopped(1, "drained")]
 
 
-def test_more_than_five_minutes_at_once_lose_their_beginning_and_it_is_said(bench):
-    for _ in range(6):
+def test_more_than_ten_minutes_at_once_lose_their_beginning_and_it_is_said(bench):
+    for _ in range(11):
         bench.feed(1, level(3000))
     bench.play(3)
     bench.events.wait(lambda events: Dropped("jitter_buffer", 3000) in events)
@@ -380,6 +397,119 @@ def test_more_chunks_than_may_wait_are_dropped_and_counted():
     for _ in range(4096 + 50):
         speaker.feed(1, b"\0\0", 24_000)
     assert events.items == [Dropped("speaker", 50)]
+
+
+def test_a_duck_is_heard_with_the_next_period_and_a_raise_too(bench):
+    bench.begin()
+    bench.speaker.order(DuckPlayback())
+    assert np.all(bench.play(2)[-FADE:] == int(LOUD * DUCKED))
+    bench.speaker.order(RaisePlayback())
+    assert np.all(bench.play(5)[-PERIOD:] == LOUD)
+
+
+KEEP = StopPlayback(1, "interrupted", keep=True)
+STEPS = np.repeat(np.arange(1, 60 * PERIOD + 1, dtype=np.int16), 2)
+LAST = int(STEPS[-1])
+
+
+def interrupted(bench, periods=30, stop=KEEP):
+    """Break off a reply of which each sample is known after so many periods; how many samples of it were heard."""
+    bench.feed(1, STEPS[: 100 * PERIOD].tobytes())
+    bench.play(periods)
+    bench.speaker.order(stop)
+    heard = bench.play(5)
+    bench.events.wait_for(PlaybackStopped(1, "interrupted"))
+    assert np.all(heard[-3 * PERIOD :] == 0)
+    return heard.max()
+
+
+def test_what_was_kept_of_a_reply_is_played_on_to_its_end_and_said_to_begin_again(bench):
+    last = interrupted(bench)
+    bench.play(20)
+    bench.speaker.order(ResumePlayback(1))
+    heard = bench.play(10)
+    bench.feed(1, STEPS[100 * PERIOD :].tobytes())
+    heard = np.concatenate((heard, bench.play(130)))
+    faded_in = heard[np.flatnonzero(heard)[0] + PERIOD // 2 :]
+    first = faded_in[0]
+    assert 0.2 * 24_000 < 2 * (last - first) < 0.35 * 24_000, "a little of what was heard before is heard again"
+    assert is_whole(faded_in[faded_in != first], STEPS[2 * first :])
+    once = [PlaybackStarted(1), PlaybackStopped(1, "interrupted"), PlaybackStarted(1), PlaybackStopped(1, "drained")]
+    assert bench.events.items == once and bench.heard[-1] == (1, pytest.approx(len(STEPS) / 24_000))
+
+
+def test_what_still_comes_of_a_kept_reply_is_kept_too(bench):
+    interrupted(bench)
+    bench.feed(1, STEPS[100 * PERIOD :].tobytes())
+    assert np.all(bench.play(20) == 0)
+    bench.speaker.order(ResumePlayback(1))
+    assert bench.play(130).max() == LAST
+
+
+def test_what_comes_in_the_moment_of_the_stop_is_kept_too(bench):
+    bench.feed(1, STEPS[: 30 * PERIOD].tobytes())
+    bench.play(10)
+    bench.speaker.order(KEEP)
+    bench.feed(1, STEPS[30 * PERIOD : 70 * PERIOD].tobytes())
+    bench.speaker.order(ResumePlayback(1))
+    bench.feed(1, STEPS[70 * PERIOD :].tobytes())
+    assert bench.play(150).max() == LAST
+
+
+def test_a_reply_stopped_for_good_is_not_played_on(bench):
+    interrupted(bench)
+    bench.speaker.order(StopPlayback(1, "stopped"))
+    bench.speaker.order(ResumePlayback(1))
+    bench.feed(1, STEPS.tobytes())
+    assert np.all(bench.play(20) == 0)
+
+
+def test_a_stop_after_a_resume_counts_even_if_both_come_at_once(bench):
+    interrupted(bench)
+    bench.speaker.order(ResumePlayback(1))
+    bench.speaker.order(KEEP)
+    assert np.all(bench.play(20) == 0)
+    bench.speaker.order(ResumePlayback(1))
+    assert bench.play(110).max() == 50 * PERIOD
+
+
+def test_a_resume_is_for_what_was_kept_only(bench):
+    interrupted(bench, stop=StopPlayback(1, "interrupted"))
+    for reply in (1, 2):
+        bench.speaker.order(ResumePlayback(reply))
+    bench.feed(1, STEPS.tobytes())
+    assert np.all(bench.play(20) == 0)
+
+
+def test_the_next_reply_takes_the_place_of_a_kept_one(bench):
+    interrupted(bench)
+    bench.feed(2, level(5, -300))
+    bench.feed(1, STEPS.tobytes())
+    bench.speaker.order(ResumePlayback(1))
+    heard = bench.play(40)
+    assert heard.max() == 0 and np.count_nonzero(heard == -300) >= 5 * PERIOD
+    assert bench.events.items[-2:] == [PlaybackStarted(2), PlaybackStopped(2, "drained")]
+
+
+def test_a_kept_reply_can_be_interrupted_again(bench):
+    interrupted(bench)
+    bench.speaker.order(ResumePlayback(1))
+    bench.play(20)
+    bench.speaker.order(StopPlayback(1, "interrupted"))
+    bench.play(2)
+    bench.feed(1, STEPS.tobytes())
+    assert np.all(bench.play(20) == 0)
+    assert bench.events.of(PlaybackStopped) == [PlaybackStopped(1, "interrupted")] * 2
+
+
+def test_it_speaks_up_when_it_is_told_that_the_room_is_loud_where_that_is_wanted(make):
+    for wanted, expected in ((True, 10 ** (9 / 20)), (False, 1.0)):
+        bench = make(louder_in_noise=wanted, volume=50)
+        for noise in (-60.0, -30.0):
+            bench.speaker.room(noise)
+        bench.play(2)
+        bench.feed(1, level(10))
+        assert bench.play(8)[-1] == pytest.approx(LOUD / 4 * expected, abs=2)
 
 
 def test_half_the_volume_is_a_quarter_of_the_amplitude_and_changes_without_a_step(bench):
@@ -398,7 +528,7 @@ def test_the_configured_volume_counts_from_the_first_sample(make):
     bench = make(volume=50)
     bench.feed(1, level(5))
     bench.play()
-    assert np.all(bench.play() == LOUD // 4)
+    assert set(bench.play()) == {0, LOUD // 4}
 
 
 def test_a_chime_is_heard_without_a_reply_and_ends_by_itself(bench):
@@ -625,7 +755,7 @@ def test_chimes_do_not_overload(bench):
     bench.speaker.order(PlayChime(Chime.WAKE))
     bench.play()
     heard = bench.play(5)
-    assert heard.max() == 32767 and heard.min() > 0
+    assert heard.max() <= CEILING * 32768 and heard[AHEAD:].min() > 15_000
 
 
 @pytest.mark.parametrize("rate", [24_000, 32_000, 44_100, 48_000, 96_000])
@@ -637,7 +767,7 @@ def test_any_card_plays_the_reply_at_its_own_rate_and_on_all_its_channels(make, 
     assert np.array_equal(heard[:, 0], heard[:, -1])
     loud = np.flatnonzero(np.abs(heard[:, 0]) > 200)
     length = loud[-1] - loud[0]
-    assert length == pytest.approx(0.6 * rate, abs=0.005 * rate)
+    assert 0.595 * rate < length < 0.612 * rate
     middle = heard[loud[0] + rate // 20 : loud[0] + rate // 20 + rate // 2, 0].astype(float)
     assert np.argmax(np.abs(np.fft.rfft(middle))) == 220
     assert np.sqrt(np.mean(middle**2)) == pytest.approx(0.5 * 32767 / np.sqrt(2), rel=0.02)

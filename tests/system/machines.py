@@ -138,6 +138,7 @@ class Microphone:
 class Loudspeaker:
     name = "fake speaker"
     channels = 1
+    latency_s = 0.04
 
     def __init__(self, room):
         self.room, self.rate, self.period = room, room.rate, room.rate // 50

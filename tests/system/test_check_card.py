@@ -39,12 +39,14 @@ def test_a_microphone_that_hears_the_room_and_not_the_speaker(check, card):
     assert parts["microphone"]["verdict"] == "ok"
     assert parts["microphone"]["figures"]["levels"][0]["level_dbfs"] == pytest.approx(-40, abs=2)
     assert parts["speaker"]["verdict"] == "warning"
+    assert parts["echo"]["verdict"] == "ok" and parts["echo"]["figures"]["erle_db"] is None, parts["echo"]
 
 
 def test_a_microphone_that_hears_the_speaker(check):
     parts = check(PULSE_SOURCE="speaker.monitor")
     assert parts["speaker"]["verdict"] == "ok" and 0 < parts["speaker"]["figures"]["delay_ms"] < 300
     assert parts["speaker"]["figures"]["echo_dbfs"] == pytest.approx(-18, abs=1)
+    assert parts["echo"]["verdict"] == "ok" and parts["echo"]["figures"]["erle_db"] > 20, parts["echo"]
 
 
 def test_a_card_that_stands_still_holds_it_no_longer_than_its_limit(check, card):

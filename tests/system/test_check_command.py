@@ -25,9 +25,9 @@ pytestmark = pytest.mark.slow  # the whole command, on threads with limits
 
 NAMES = (
     "system", "power", "clock", "disk", "memory", "service", "journal", "wake words", "sound cards", "speaker",
-    "microphone", "lights", "button", "start", "agent",
+    "microphone", "echo", "lights", "button", "start", "agent",
 )  # fmt: skip
-SHARED = ("sound cards", "speaker", "microphone", "lights", "button")
+SHARED = ("sound cards", "speaker", "microphone", "echo", "lights", "button")
 
 
 @pytest.fixture
@@ -37,8 +37,9 @@ def machine(tmp_path):
 
 @pytest.fixture(autouse=True)
 def rest(monkeypatch):
-    """Networks and agent that are well, mock pins, short looks, and an end that does not end the tests."""
+    """Networks, echo and agent that are well, mock pins, short looks, and an end that does not end the tests."""
     monkeypatch.setattr(command, "wake", lambda settings: ok("loaded"))
+    monkeypatch.setattr(command, "echo", lambda config, cards: ok("taken out"))
     monkeypatch.setattr(agent_part.agent, "steps", lambda config, key: iter(["it is ready"]))
     monkeypatch.setattr(panel, "GLANCE_S", 0.001)
     monkeypatch.setattr(panel, "SEEN_S", 0.001)

@@ -164,6 +164,7 @@ def test_a_speaker_that_is_not_heard_is_a_warning_for_there_are_headphones():
 
 def test_a_board_that_takes_out_the_echo_is_not_expected_to_hear_it():
     assert sound_in(Room(), cancels_echo=True).speaker().verdict is OK
+    assert sound_in(Room(), echo_cancellation=False).speaker().verdict is OK
     assert "hears it after" in sound_in(Room(cable=0.1), cancels_echo=True).speaker().text
 
 

@@ -171,6 +171,7 @@ def test_rubbish_is_answered_with_an_error_and_asks_nothing_of_the_speaker(speak
     assert ask("status", environ=here) == {"ok": True}
 
 
+@pytest.mark.slow
 @given(
     st.binary(max_size=200) | st.recursive(st.text() | st.integers() | st.none(), st.lists).map(repr).map(str.encode)
 )

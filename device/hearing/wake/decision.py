@@ -20,7 +20,8 @@ class _Word:
     """What a word has scored lately."""
 
     name: str
-    threshold: float
+    thresholds: tuple[float, float]
+    """While nothing is played, and while we play."""
     patience: int
     steps: int = 0
     """For how many steps it has been at the threshold."""
@@ -40,28 +41,31 @@ class Decision:
 
     def __init__(self, settings: Wake, checks: Mapping[str, Check]) -> None:
         self._words = [
-            _Word(name, limit, settings.patiences.get(name, settings.patience))
+            _Word(name, (limit, settings.playing_threshold), settings.patiences.get(name, settings.patience))
             for name, limit in settings.threshold_by_word().items()
         ]
         self._checks = checks
         self._refractory_s = settings.refractory_s
         self._deaf_until = 0.0
 
-    def decide(self, scores: Mapping[str, float], t: float) -> list[Heard]:
-        """Take in the scores of the step that ended at `t`; what was heard: at most one word, and near misses that are over."""
+    def decide(self, scores: Mapping[str, float], t: float, *, playing: bool = False) -> list[Heard]:
+        """Take in the scores of the step that ended at `t`; what was heard: at most one word, and near misses that are over.
+
+        `playing`: we are heard in it, and `wake.playing_threshold` is that of all words.
+        """
         found: list[Heard] = []
         ready: list[_Word] = []
         for word in self._words:
-            score = scores[word.name]
-            word.steps = word.steps + 1 if score >= word.threshold else 0
+            score, threshold = scores[word.name], word.thresholds[playing]
+            word.steps = word.steps + 1 if score >= threshold else 0
             if word.steps >= word.patience and t >= self._deaf_until:
                 ready.append(word)
-            if score > word.threshold * NEAR:
+            if score > threshold * NEAR:
                 self._note(word, score, t)
             elif word.peak:
                 found += self._leave(word)
         if ready:
-            found += self._count(ready, scores, t)
+            found += self._count(ready, scores, t, playing)
         return found
 
     def _note(self, word: _Word, score: float, t: float) -> None:
@@ -81,9 +85,9 @@ class Decision:
         word.peak, word.why, word.told = 0.0, "score", False
         return found
 
-    def _count(self, ready: list[_Word], scores: Mapping[str, float], t: float) -> list[Heard]:
+    def _count(self, ready: list[_Word], scores: Mapping[str, float], t: float, playing: bool) -> list[Heard]:
         """Of several words the one furthest above its threshold counts, of those that the checks accept."""
-        for word in sorted(ready, key=lambda word: word.threshold - scores[word.name]):
+        for word in sorted(ready, key=lambda word: word.thresholds[playing] - scores[word.name]):
             why = next((name for name, accepts in self._checks.items() if not accepts(word.name, t)), None)
             if why is None:
                 self._deaf_until = t + self._refractory_s

@@ -56,6 +56,7 @@ class WakeEngine:
         self._front_on: Callable[[np.ndarray], _Front] = (
             partial(_Streaming, network) if network else partial(_Plain, *plain)
         )
+        self.names = frozenset(words)
         self._words = [_Word(name, path) for name, path in words.items()]
         self.steps_back = WINDOW_STEPS + max(word.frames for word in self._words)
         """So many steps of sound make up a score, and nothing before them."""

@@ -11,7 +11,7 @@ import numpy as np
 from device.audio import FRAME_S, SILENT_FRAME, Frame
 from device.config import Wake
 from device.errors import UsageError
-from device.events import WakeHeard
+from device.events import StopWordHeard, WakeHeard
 from device.hearing.wake.decision import Check, Decision, Heard
 from device.hearing.wake.detector import WakeDetector, word_paths
 from device.hearing.wake.engine import WakeEngine
@@ -156,15 +156,15 @@ class _EveryThreshold:
             Decision(dataclasses.replace(settings, threshold=t, thresholds={}), checks) for t in THRESHOLDS
         ]
 
-    def decide(self, scores: Mapping[str, float], t: float) -> list[Heard]:
+    def decide(self, scores: Mapping[str, float], t: float, *, playing: bool) -> list[Heard]:
         for decision, counts in zip(self._decisions, self._counts, strict=True):
-            _count(decision.decide(scores, t), counts)
+            _count(decision.decide(scores, t, playing=playing), counts)
         return []
 
 
-def _count(found: Sequence[Heard], counts: np.ndarray) -> None:
+def _count(found: Sequence[Heard | StopWordHeard], counts: np.ndarray) -> None:
     for one in found:
-        counts[0 if isinstance(one, WakeHeard) else 1] += 1
+        counts[0 if isinstance(one, WakeHeard) else 1] += not isinstance(one, StopWordHeard)
 
 
 def compare(

@@ -13,7 +13,7 @@ import numpy as np
 from device.audio import FRAME_S, FRAME_SAMPLES, SILENT_FRAME, Frame
 from device.config import Wake
 from device.errors import UsageError
-from device.events import NearMiss, WakeHeard
+from device.events import NearMiss, StopWordHeard, WakeHeard
 from device.hearing.microphone import Converter
 from device.hearing.wake.detector import WakeDetector, word_paths
 from device.hearing.wake.engine import STEP_SAMPLES, WakeEngine
@@ -29,6 +29,7 @@ WHY = {
     "speech": "not speech, says the speech detector",
     "voice": "nobody who is enrolled",
     "playback": "our own voice",
+    "echo": "our own echo",
 }
 """What `NearMiss.why` means."""
 _AFTER = 80
@@ -87,7 +88,7 @@ def trace(path: Path, settings: Wake) -> Trace:
         slices = np.frombuffer(pcm, np.int16).reshape(-1, SLICE_SAMPLES)
         lowest.frombytes(slices.min(axis=1).tobytes())
         highest.frombytes(slices.max(axis=1).tobytes())
-        found += detector.hear(Frame(pcm, number * FRAME_S))
+        found += (one for one in detector.hear(Frame(pcm, number * FRAME_S)) if not isinstance(one, StopWordHeard))
         if number % STEP_FRAMES == 0:
             engine.fill(scores, number // STEP_FRAMES)
     return Trace(

@@ -1,5 +1,7 @@
 """Wake words that the speaker says itself."""
 
+from collections.abc import Iterable
+
 from device.audio import FRAME_S, SILENT_FRAME, Chunks, Frame
 from device.config import Wake
 from device.hearing.wake.decision import NEAR
@@ -13,11 +15,13 @@ _TAIL_FRAMES = 20
 
 
 class Playback:
-    """Listens to the reference signal: what is played. `engine` is for this alone."""
+    """Listens to the reference signal: what is played. `engine` is for this alone; it knows `stop_words` (names) as well."""
 
-    def __init__(self, settings: Wake, engine: WakeEngine) -> None:
+    def __init__(self, settings: Wake, engine: WakeEngine, stop_words: Iterable[str] = ()) -> None:
         self._engine = engine
-        self._near = {name: limit * NEAR for name, limit in settings.threshold_by_word().items()}
+        limits = {name: min(limit, settings.playing_threshold) for name, limit in settings.threshold_by_word().items()}
+        limits |= dict.fromkeys(stop_words, settings.threshold)
+        self._near = {name: limit * NEAR for name, limit in limits.items()}
         self._steps = Chunks(STEP_SAMPLES)
         self._said: dict[str, float] = {}
         """When each word was said last (seconds, CLOCK_MONOTONIC)."""

@@ -20,6 +20,7 @@ from device.session.protocols import PROTOCOLS
 from device.soundcard import SoundCards
 from device.system.check import agent, panel, service, system
 from device.system.check.bundle import Bundle, default_path, without_words
+from device.system.check.echo import echo
 from device.system.check.machine import Machine
 from device.system.check.report import Checked, Result, Verdict, all_well, as_json, failed, line, skipped
 from device.system.check.sound import Cards, Sound
@@ -107,9 +108,8 @@ def _outcome(part: Part) -> Result:
         return failed(str(error), "")
     except Exception as error:
         log.error("! %s", part.name, exc_info=True)
-        return failed(
-            f"the check itself fails: {error!r}", "That is a mistake of ours: please report it, with --bundle."
-        )
+        remedy = "That is a mistake of ours: please report it, with --bundle."
+        return failed(f"the check itself fails: {error!r}", remedy)
 
 
 def check(
@@ -184,6 +184,7 @@ def _all_parts(
             Part("sound cards", sound.cards, "sound"),
             Part("speaker", sound.speaker, "sound"),
             Part("microphone", sound.microphone, "sound", _SOUND_S),
+            Part("echo", lambda: echo(config, sound.opened), "sound", _SOUND_S),
             Part("lights", lambda: panel.lights(config.panel, machine, watched), "pins"),
         ]
         found.run(parts, taken)

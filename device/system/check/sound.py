@@ -11,9 +11,9 @@ from device.config import Config
 from device.errors import HardwareError
 from device.soundcard import Device, Stream, find
 from device.system.check.machine import Machine
-from device.system.check.measure import Hum, Level, find_chirp, hum, level
+from device.system.check.measure import Hum, Level, chirp, find_chirp, hum, level
 from device.system.check.report import Result, failed, ok, skipped, warning
-from device.system.check.streams import listen, play, play_and_listen
+from device.system.check.streams import listen, loudness, play, play_and_listen
 
 _START_S = 0.2
 """A microphone begins with a pop, and finds its middle."""
@@ -23,6 +23,7 @@ _QUIET_DBFS = -95.0
 """A MEMS microphone of -26 dBFS at 94 dB gives -88 in a quiet bedroom; rounding to 16 bits alone is -101."""
 _HUM_DBFS = -55.0
 _CLIPPED = 0.001
+_LOUDEST = 0.5
 _DC = 0.1
 _ALSAMIXER = "alsamixer, F4, then F6 for the card; to keep it: sudo alsactl store"
 _CAPTURE = re.compile(r"^\s*Capabilities:.*\bc?volume\b", re.MULTILINE)
@@ -41,8 +42,8 @@ class Cards(Protocol):
 class Sound:
     """The parts that need a sound card, one after the other. `open_cards` lists those there are; it may wait for ever.
 
-    `cancels_echo`: the board takes out of what its microphones hear what its speaker plays. `ask` asks who is there, if
-    anybody is.
+    `cancels_echo`: the board takes out of what its microphones hear what its speaker plays; so does what hardware there is
+    where the settings leave it to that. `ask` asks who is there, if anybody is.
     """
 
     def __init__(
@@ -54,13 +55,18 @@ class Sound:
         ask: Callable[[str], None] | None = None,
     ) -> None:
         self._config = config
-        self._cancels_echo = cancels_echo
+        self._cancels_echo = cancels_echo or not config.microphone.echo_cancellation
         self._machine = machine
         self._ask = ask
         self._heard = False
         """Whether the microphone has heard the speaker."""
         self._open_cards = open_cards
         self._cards: Cards | None = None
+
+    @property
+    def opened(self) -> Cards | None:
+        """The sound cards, where `cards` has found any."""
+        return self._cards
 
     def close(self) -> None:
         """Give it all back."""
@@ -151,19 +157,18 @@ class Sound:
             output.close()
 
     def _chirp(self, output: Stream, source: Stream | None) -> Result:
-        volume = self._config.speaker.volume
+        tones = _LOUDEST * loudness(self._config.speaker.volume) * chirp(output.rate)
         text = f"{output.name!r}, {output.rate} Hz, {output.channels} channels"
         figures: dict[str, Any] = {"device": output.name, "rate_hz": output.rate, "channels": output.channels}
         if source is None:
-            play(output, volume)
+            play(output, tones)
             return ok(f"{text}: you should have heard two rising tones", **figures)
-        sound, played_at, heard_from = play_and_listen(output, source, volume)
+        sound, played_at, heard_from = play_and_listen(output, source, tones)
         echoes = [found for channel in sound.T if (found := find_chirp(channel, source.rate)) is not None]
         echo = max(echoes, key=lambda one: one.clarity, default=None)
         if echo is None and self._cancels_echo:
-            return ok(
-                f"{text}: you should have heard two rising tones; the board keeps it from the microphone", **figures
-            )
+            kept = "you should have heard two rising tones, which the hardware keeps from the microphone"
+            return ok(f"{text}: {kept}", **figures)
         if echo is None:
             remedy = (
                 "If you heard two rising tones, all is well with headphones, and with a microphone that takes out the sound "

@@ -1,4 +1,4 @@
-"""Sound through open streams, for a check: listen, play the chirp, and both at once."""
+"""Sound through open streams, for a check: listen, play, and both at once."""
 
 import time
 
@@ -7,11 +7,9 @@ import numpy as np
 from device.audio import FULL_SCALE
 from device.errors import HardwareError
 from device.soundcard import PERIODS_A_SECOND, Stream
-from device.system.check.measure import chirp
 
 _BEFORE_S, _AFTER_S = 0.2, 0.9
-"""Silence around the chirp: the first for the card to start, the second for its way back."""
-_LOUDEST = 0.5
+"""Silence around what is played: the first for the card to start, the second for its way back."""
 
 
 def listen(stream: Stream, seconds: float) -> np.ndarray:
@@ -20,26 +18,33 @@ def listen(stream: Stream, seconds: float) -> np.ndarray:
     return np.frombuffer(pcm, np.int16).reshape(-1, stream.channels)
 
 
-def _pcm(output: Stream, volume: int) -> list[bytes]:
-    """The chirp with silence around it, in periods. The volume is that of the speaker, which takes its square."""
+def loudness(volume: int) -> float:
+    """What the speaker multiplies its samples with, for a volume in percent."""
+    return (volume / 100) ** 2
+
+
+def _pcm(output: Stream, sound: np.ndarray) -> list[bytes]:
+    """The sound with silence around it, in periods."""
     before, after = (np.zeros(round(seconds * output.rate)) for seconds in (_BEFORE_S, _AFTER_S))
-    sound = np.concatenate((before, chirp(output.rate) * _LOUDEST * (volume / 100) ** 2, after))
-    pcm = np.repeat((sound * (FULL_SCALE - 1)).astype(np.int16), output.channels).tobytes()
+    whole = np.concatenate((before, sound, after))
+    pcm = np.repeat((whole * (FULL_SCALE - 1)).astype(np.int16), output.channels).tobytes()
     step = output.period * output.channels * 2
     return [pcm[start : start + step] for start in range(0, len(pcm) - step + 1, step)]
 
 
-def play(output: Stream, volume: int) -> None:
-    for period in _pcm(output, volume):
+def play(output: Stream, sound: np.ndarray) -> None:
+    """`sound`: floats of -1..1 at the rate of the stream."""
+    for period in _pcm(output, sound):
         output.write(period)
 
 
-def play_and_listen(output: Stream, source: Stream, volume: int) -> tuple[np.ndarray, float, float]:
-    """What the microphone heard meanwhile; when the chirp was handed to the card, and when the first sample was captured.
+def play_and_listen(output: Stream, source: Stream, sound: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """What the microphone heard meanwhile; when `sound` was handed to the card, and when the first sample was captured.
 
-    The microphone gives the pace: what there is room for is written before each read, so neither runs dry.
+    `sound` is as for `play`. The microphone gives the pace: what there is room for is written before each read, so neither
+    runs dry.
     """
-    waiting = _pcm(output, volume)
+    waiting = _pcm(output, sound)
     first = len(waiting) - round(_BEFORE_S * PERIODS_A_SECOND)
     pieces: list[bytes] = []
     played_at, heard_from = 0.0, float("inf")

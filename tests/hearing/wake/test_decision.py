@@ -73,6 +73,22 @@ def test_each_word_may_have_a_threshold_of_its_own():
     assert decided(settings, alexa=[0.9], hey_jarvis=[0]) == [heard(0, 0.9, "alexa")]
 
 
+def test_while_we_play_another_threshold_is_that_of_all_words():
+    settings = Wake(words=TWO, threshold=0.5, thresholds={"alexa": 0.9}, playing_threshold=0.2)
+    quiet, talking = Decision(settings, {}), Decision(settings, {})
+    for word in TWO:
+        scores = dict.fromkeys(TWO, 0.0) | {word: 0.2}
+        assert quiet.decide(scores, at(0)) == []
+        assert talking.decide(scores, at(0), playing=True) == [heard(0, 0.2, word)]
+        quiet, talking = Decision(settings, {}), Decision(settings, {})
+
+
+def test_patience_counts_on_when_playback_begins():
+    decision = Decision(Wake(patience=2, playing_threshold=0.2), {})
+    assert decision.decide({"hey_jarvis": 0.6}, at(0)) == []
+    assert decision.decide({"hey_jarvis": 0.2}, at(1), playing=True) == [heard(1, 0.2)]
+
+
 def test_a_word_of_ones_own_goes_by_the_name_of_its_file():
     settings = Wake(words=("/models/computer.onnx",), thresholds={"computer": 0.3}, patiences={"computer": 2})
     assert decided(settings, computer=[0.3, 0.3]) == [heard(1, 0.3, "computer")]

@@ -6,11 +6,13 @@ import shutil
 import numpy as np
 import pytest
 
+from device import brain
+from device.audio import FRAME_S, Frame
 from device.checks import BUILT_IN_WORDS
-from device.events import NearMiss, WakeHeard
+from device.events import NearMiss, StopWordHeard, WakeHeard
 from device.hearing.models import bundled
 from device.hearing.wake.decision import APART_STEPS
-from device.hearing.wake.detector import WakeDetector, word_paths
+from device.hearing.wake.detector import WakeDetector, stop_paths, word_paths
 from device.hearing.wake.engine import FEATURES, STEP_S, STEP_SAMPLES, WakeEngine
 from device.hearing.wake.verifier import Voice, checksum, write
 from tests.fakes import pink_noise, said, silence, tone
@@ -187,3 +189,120 @@ def test_the_speech_detector_hears_each_step_of_a_sound_that_it_refuses_once(mon
     found = events(WakeDetector(wake(confirm_speech=True, always_on=True), Script(scores)), ones(80))
     assert [type(one) for one in found] == [NearMiss, WakeHeard] and found[0].why == "speech"
     assert speech.chunks == 2 * (15 + 1 + 1 + 15)
+
+
+# --- While we play --------------------------------------------------------------------------------------------------
+
+
+def while_playing(detector, sound, until_s=float("inf")):
+    """What is heard in `sound` from 0 s on, of which we play something until then."""
+    frames = sound[: len(sound) // 320 * 320].reshape(-1, 320)
+    numbered = [(Frame(pcm.tobytes(), n * FRAME_S), n * FRAME_S <= until_s) for n, pcm in enumerate(frames, 1)]
+    return [one for frame, playing in numbered for one in detector.hear(frame, playing=playing)]
+
+
+@pytest.fixture(scope="module")
+def stopping():
+    """An engine for hey_jarvis and stop, of which tests take twins."""
+    return WakeEngine(word_paths(("hey_jarvis",)) | stop_paths(("stop",)))
+
+
+def test_while_we_play_a_word_counts_from_another_threshold_on():
+    settings = wake(playing_threshold=0.3)
+    sound = ones(4)
+    assert isinstance(while_playing(WakeDetector(settings, Script({1: 0.3})), sound)[0], WakeHeard)
+    assert while_playing(WakeDetector(settings, Script({1: 0.3})), sound, until_s=0.0) == []
+
+
+@pytest.mark.parametrize(("ago_s", "counts"), [(1.0, True), (1.5, False)])
+def test_a_word_that_ends_playback_in_its_midst_counts_by_the_threshold_of_playback(ago_s, counts):
+    detector = WakeDetector(wake(playing_threshold=0.3), Script({40: 0.4}))
+    found = while_playing(detector, ones(41), until_s=40 * STEP_S - ago_s)
+    assert any(isinstance(one, WakeHeard) for one in found) is counts
+
+
+@pytest.mark.parametrize("voice", VOICES)
+def test_the_stop_word_is_heard_soon_after_its_end(stopping, voice):
+    word = said("stop", voice)
+    (found,) = [
+        one
+        for one in while_playing(WakeDetector(wake(), stopping.twin()), room(word))
+        if isinstance(one, StopWordHeard)
+    ]
+    assert found.word == "stop" and 1 < found.audio_t <= 1 + len(word) / 16_000 + 0.5
+
+
+def test_the_stop_word_counts_though_playback_ended_in_its_midst_and_not_long_after(stopping):
+    sound = room(said("stop"))
+    kinds = lambda until_s: [  # noqa: E731
+        type(one) for one in while_playing(WakeDetector(wake(), stopping.twin()), sound, until_s)
+    ]
+    assert StopWordHeard in kinds(1.25)
+    assert kinds(0.0) == []
+
+
+@pytest.mark.parametrize(("ago_s", "counts"), [(1.0, True), (2.2, True), (2.9, True), (3.1, False)])
+def test_a_stop_word_between_two_rings_of_a_timer_counts(stopping, monkeypatch, ago_s, counts):
+    assert brain.RING_EVERY_S == 3.0
+    engine = stopping.twin()
+    monkeypatch.setattr(engine, "score", lambda _: {"hey_jarvis": 0.0, "stop": 0.9 * (detector._heard == 40)})
+    detector = WakeDetector(wake(always_on=True), engine)
+    found = while_playing(detector, ones(41), until_s=40 * STEP_S - ago_s)
+    assert [type(one) for one in found] == ([StopWordHeard] if counts else [])
+
+
+def test_other_words_are_no_stop_word(stopping):
+    sentences = [
+        said(text, voice) for text, voice in zip(("what time is it", "hello", "yes please"), VOICES, strict=False)
+    ]
+    sound = room(*itertools.chain.from_iterable((one, silence(0.5)) for one in sentences))
+    found = while_playing(WakeDetector(wake(), stopping.twin()), sound)
+    assert not [one for one in found if isinstance(one, StopWordHeard)]
+
+
+def test_without_stop_words_none_is_heard():
+    assert while_playing(WakeDetector(wake(stop_words=())), room(said("stop"))) == []
+
+
+def test_a_stop_word_that_we_say_ourselves_does_not_count(stopping):
+    detector = WakeDetector(wake(), stopping.twin())
+    sound = room(said("stop"))
+    found = []
+    for n, pcm in enumerate(sound[: len(sound) // 320 * 320].reshape(-1, 320), 1):
+        frame = Frame(pcm.tobytes(), n * FRAME_S)
+        detector.played(frame)
+        found += detector.hear(frame, playing=True)
+    assert not [one for one in found if isinstance(one, StopWordHeard)]
+
+
+def test_a_stop_word_of_the_users_own_is_taken_by_its_path_and_named_after_it(tmp_path):
+    path = tmp_path / "halt.onnx"
+    shutil.copy(bundled("alexa_v0.1.onnx"), path)
+    found = while_playing(WakeDetector(wake(stop_words=(str(path),))), room(said("alexa")))
+    assert [one.word for one in found if isinstance(one, StopWordHeard)] == ["halt"]
+
+
+@pytest.mark.parametrize(("passed_s", "counts"), [(0.0, False), (0.4, False), (0.5, True), (1.5, True), (1.8, False)])
+def test_while_we_play_a_word_of_which_the_whole_canceller_let_nothing_through_is_our_own(passed_s, counts):
+    detector = WakeDetector(wake(), Script({20: 0.9}))  # the word ends after 1.68 s
+    sound = ones(1)[:320].tobytes()
+    found = [
+        one
+        for n in range(4 * (22 + APART_STEPS))
+        for one in detector.hear(
+            Frame(sound, n * FRAME_S), may_rest=False, playing=True, passed=n == round(passed_s / FRAME_S)
+        )
+    ]
+    assert [getattr(one, "why", None) for one in found] == [None if counts else "echo"]
+
+
+def test_what_was_said_just_before_we_play_counts_whatever_is_left_of_what_follows():
+    detector = WakeDetector(wake(), Script({20: 0.9}))
+    found = [
+        one
+        for n in range(4 * 22)
+        for one in detector.hear(
+            Frame(ones(1)[:320].tobytes(), n * FRAME_S), may_rest=False, playing=n > 60, passed=False
+        )
+    ]
+    assert [type(one) for one in found] == [WakeHeard]

@@ -200,6 +200,7 @@ def stream(machine):
     return machine.stream
 
 
+@pytest.mark.slow
 def test_at_the_microphone_what_was_not_clear_is_asked_for_again(settings, stream, learned_from, monkeypatch):
     monkeypatch.setattr(enrolment, "SAMPLES", 2)
     monkeypatch.setattr(enrolment, "_TRY_STEPS", 50)

@@ -120,6 +120,7 @@ def test_a_picture_that_cannot_be_drawn_is_told_of_before_anything_is_heard(tmp_
         next(search([path], wake(), tmp_path / "none" / "x.png"))
 
 
+@pytest.mark.slow
 def test_a_recording_is_drawn(tmp_path):
     list(search([write_wav(tmp_path / "silent.wav", silence(1))], wake(), tmp_path / "x.png"))
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")

@@ -12,7 +12,7 @@ from device.hearing.wake.playback import Playback
 from tests.fakes import pink_noise, said, silence
 
 TWO = ("alexa", "hey_jarvis")
-SETTINGS = Wake(words=TWO, voices="/nowhere")
+SETTINGS = Wake(words=TWO, voices="/nowhere", playing_threshold=0.5)
 LATER_S = 1.5
 
 
@@ -97,11 +97,26 @@ def test_what_comes_half_as_near_as_the_word_counts_for_the_microphone_is_ours()
 
 
 def test_it_goes_by_the_threshold_of_each_word():
-    settings = Wake(words=TWO, threshold=0.8, thresholds={"alexa": 0.2})
+    settings = Wake(words=TWO, threshold=0.8, thresholds={"alexa": 0.2}, playing_threshold=0.8)
     playback = Playback(settings, Script(alexa={1: 0.15}, hey_jarvis={1: 0.35}))
     play(playback, silence(0.4))
     assert not playback.is_not_ours("alexa", 100.16)
     assert playback.is_not_ours("hey_jarvis", 100.16)
+
+
+def test_where_the_threshold_is_lower_while_we_play_half_of_that_is_ours():
+    playback = Playback(Wake(words=TWO, playing_threshold=0.1), Script(hey_jarvis={1: 0.06}))
+    play(playback, silence(0.4))
+    assert not playback.is_not_ours("hey_jarvis", 100.16)
+
+
+def test_a_stop_word_that_we_say_is_ours_from_half_of_the_threshold_on():
+    playback = Playback(
+        Wake(words=TWO, playing_threshold=0.1), Script(stop={1: 0.26}, halt={1: 0.24}), ("stop", "halt")
+    )
+    play(playback, silence(0.4))
+    assert not playback.is_not_ours("stop", 100.16)
+    assert playback.is_not_ours("halt", 100.16)
 
 
 @pytest.mark.parametrize("off_s", [-1.05, -0.95, 0.0, 0.95, 1.05])
