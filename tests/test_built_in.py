@@ -40,13 +40,3 @@ def test_the_volume_of_the_speaker_itself_is_changed(home):
         home.hear("hey jarvis, set the volume to thirty percent")
         firmware.wait_for("tool_call", 10, status="completed")
         firmware.wait_for("volume", 2, percent=30)
-
-
-def test_it_does_not_answer_its_own_voice(home):
-    """The room hears what the speaker plays, as any room does: the agent must not take it for a question."""
-    with home.speaker() as firmware:
-        home.hear("hey jarvis, what time is it")
-        firmware.wait_for("reply_started", 10)
-        home.hear("it is seven twenty seven in the morning", "espeak:en-us")  # no canceller could do worse
-        firmware.wait_for("session_ended", 30, reason="idle")
-    assert sum(event["event"] == "reply_started" for event in firmware.events) == 1

@@ -1,12 +1,14 @@
 """Talking over a reply: the real process in a room where its microphone hears what it plays, against a scripted agent."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from device.demo.card import VirtualCard
 from device.demo.echo import response
+from device.demo.processes import Agent
 from device.demo.stream import Event
 from device.demo.voices import resample, say
 from tests.house import BUTTON, SPEECH, House, channels, house, offset_s
@@ -28,6 +30,7 @@ OVER = "wait, what is the weather like"
 NOTHING = "aha, aha"
 BY_US = "wake", "stop_word", "speech_confirmed", "interrupted"
 TROUBLES = "error", "dropped", "retry"
+NO_CANCELLER = "[microphone]\necho_cancellation = false\n"
 
 
 @pytest.fixture(scope="module")
@@ -257,8 +260,7 @@ def test_half_duplex_the_agent_hears_nothing_while_it_speaks_and_everything_afte
 
 
 def test_where_nothing_cancels_the_echo_it_says_so_once_and_listens_for_the_wake_word(card, tmp_path):
-    settings = "[microphone]\necho_cancellation = false\n"
-    with house(card, tmp_path, settings) as (home, server), home.speaker() as firmware:
+    with house(card, tmp_path, NO_CANCELLER) as (home, server), home.speaker() as firmware:
         server.on_ready = answer_with(spoken(STORY))
         for _ in range(2):
             home.hear(BREATH)
@@ -284,3 +286,32 @@ def test_what_is_said_right_after_a_reply_is_all_at_the_agent(card, tmp_path):
         got = np.frombuffer(server.visit().audio, np.int16)
 
     assert words_missing(said, got, 0.0) <= 0.02
+
+
+@pytest.fixture
+def agent(card: VirtualCard, tmp_path: Path) -> Iterator[Agent]:
+    with Agent(card.env, tmp_path / "agent.log") as agent:
+        agent.wait_ready()
+        yield agent
+
+
+@pytest.mark.parametrize("settings", ["", NO_CANCELLER], ids=["cancelled", "not cancelled"])
+def test_the_built_in_agent_does_not_answer_its_own_voice(card, tmp_path, agent, settings):
+    home = House(card, tmp_path, agent.url, settings)
+    with home.speaker() as firmware:
+        home.hear("hey jarvis, what time is it")
+        firmware.wait_for("playback_stopped", 15, reason="drained")
+        firmware.wait_for("session_ended", 15, reason="idle")
+    assert of(firmware.events, "reply_started", "interrupted") == ["reply_started"]
+
+
+def test_who_talks_over_the_built_in_agent_is_understood(card, tmp_path, agent):
+    home = House(card, tmp_path, agent.url)
+    with home.speaker() as firmware:
+        home.hear("hey jarvis, tell me a story")
+        firmware.wait_for("playback_started", 12)
+        firmware.watch_for(2.5)
+        home.hear("set the volume to thirty percent")
+        firmware.wait_for("playback_stopped", 4, reason="interrupted")
+        firmware.wait_for("volume", 8, percent=30)
+        firmware.wait_for("playback_stopped", 10, reason="drained")
