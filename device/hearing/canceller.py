@@ -32,6 +32,8 @@ _MOST_DB = 22.0
 """More than that the linear filter does not take out of every frame, whatever it does on the average."""
 _OUR_REST_DBFS = -62.0
 """WebRTC's leaves -70 or less of us alone, and of people far more, at least now and then."""
+_ROOM_FRAMES = 5
+"""So long, 0.1 s, it must be soft to be the room: the card, and the suppressor, leave out a frame now and then."""
 _ABOVE_ROOM_DB = 8.0
 """Above the softest that was heard of the room, which its noise does not reach."""
 _LOUDER_DB, _SOFTER_DB = 6.0, -18.0
@@ -64,6 +66,8 @@ class Canceller:
         """What `clean` left of the last frame is more than our rest and the room explain; so it is where it rests."""
         self._room_dbfs: float | None = None
         """How loud the room is in what `clean` leaves while nothing of ours sounds: its gain may be any."""
+        self._quiet_dbfs: deque[float] = deque(maxlen=_ROOM_FRAMES)
+        """The newest frames of which that is learned."""
         self.linear = Frame(SILENT_FRAME, 0.0)
         """The frame that was cleaned last as a linear filter leaves it, for those who listen for people."""
         self._found = Found()
@@ -120,6 +124,7 @@ class Canceller:
         samples = np.frombuffer(frame.pcm, np.int16)
         self._alignment.hear(samples, frame.t)
         if self._breaks != self._alignment.breaks:
+            self._found.breaks += self.playing
             self._breaks, self._broken_at = self._alignment.breaks, frame.t
             self._linear_erle.forget_recent()
         self.linear, self.let_through = frame, True
@@ -137,16 +142,27 @@ class Canceller:
         self._cleaned[-FRAME_SAMPLES:] = cleaned
         self._measure(frame.t, mean_square(samples), mean_square(cleaned))
         unsure = apm is not None and self.playing and frame.t - self._broken_at < _UNSURE_S
-        self.let_through = self._is_more(dbfs(mean_square(cleaned))) and not unsure
+        self._found.sounding += self.playing
+        self._found.unsure += unsure
+        self.let_through = self._is_more(samples, dbfs(mean_square(cleaned))) and not unsure
         if apm is None:
             return frame
         return Frame(cleaned.tobytes(), frame.t)
 
-    def _is_more(self, cleaned_dbfs: float) -> bool:
-        room = self._room_dbfs
+    def _is_more(self, heard: np.ndarray, cleaned_dbfs: float) -> bool:
         if not self.playing:
-            room = self._room_dbfs = cleaned_dbfs if room is None else min(cleaned_dbfs, room + _RISE_DB)
+            self._learn_room(heard, cleaned_dbfs)
+        room = self._room_dbfs
         return cleaned_dbfs > max(_OUR_REST_DBFS, SILENT_DBFS if room is None else room + _ABOVE_ROOM_DB)
+
+    def _learn_room(self, heard: np.ndarray, cleaned_dbfs: float) -> None:
+        if not heard.any():  # a microphone that is switched off hears no room
+            self._quiet_dbfs.clear()
+            return
+        self._quiet_dbfs.append(cleaned_dbfs)
+        if len(self._quiet_dbfs) == _ROOM_FRAMES:
+            quiet, room = max(self._quiet_dbfs), self._room_dbfs
+            self._room_dbfs = quiet if room is None else min(quiet, room + _RISE_DB)
 
     def _take_out(self, frame: Frame, samples: np.ndarray) -> None:
         reference = self._alignment.exact() * self._gain

@@ -94,8 +94,9 @@ class Drifting:
         """So it was measured now, with some error."""
         error = delay - self.at(now)
         delay = self.at(now) + _PART * error
-        self._drift += _DRIFT_PART * error / (now - self._set_at)
-        self._drift = min(max(self._drift, -_FASTEST), _FASTEST)
+        if now > self._set_at:  # else the clock has just set it
+            self._drift += _DRIFT_PART * error / (now - self._set_at)
+            self._drift = min(max(self._drift, -_FASTEST), _FASTEST)
         self.set(delay, now)
 
 

@@ -76,7 +76,7 @@ class WakeWords(Protocol):
 class Speech(Protocol):
     """See `speech.SpeechDetector`."""
 
-    def hear(self, frame: Frame) -> SpeechStarted | SpeechEnded | None: ...
+    def hear(self, frame: Frame, *, often: bool) -> SpeechStarted | SpeechEnded | None: ...
 
     def reset(self, *, speaking: bool) -> None: ...
 
@@ -144,6 +144,8 @@ class Ear:
         """What was captured while we play and is not forwarded yet, at most `hold_s`."""
         self._talked_over = False
         """Somebody talks over what we play: it is forwarded at once, and nothing is suppressed in it."""
+        self._hears_itself = False
+        """The canceller does not work, so nobody is believed to talk over us: nothing is held back for them."""
         self._others_until = float("-inf")
         """Until when what is heard may be somebody else (seconds, CLOCK_MONOTONIC)."""
         self._owes_start = False
@@ -192,7 +194,7 @@ class Ear:
                     self._forward_held(0)
                     self._session = None
                 case JudgeEcho(reply, played_s):
-                    self._post(self._canceller.judge(reply, played_s))
+                    self._judge(self._canceller.judge(reply, played_s))
                 case _Mask():
                     self._masks.append(item)
                 case _Unmask(at):
@@ -209,6 +211,12 @@ class Ear:
             if frame.t >= order.since:
                 self._forward(frame)
 
+    def _judge(self, measured: EchoMeasured) -> None:
+        """Post it; what it says of the canceller is believed here as the brain does (`talking_over.judge`)."""
+        if measured.trouble or measured.erle_db is not None:
+            self._hears_itself = bool(measured.trouble)
+        self._post(measured)
+
     def _take(self, raw: Frame) -> None:
         played = [self._reference.popleft() for _ in range(len(self._reference))]
         for reference in played:
@@ -220,7 +228,8 @@ class Ear:
             self._talked_over = self._talked_over and playing
             self._held.append(_Held(heard if self._talked_over else clean, heard))
             # Before the networks run: they take longer than the frame may wait.
-            self._forward_held(self._hold if playing and not self._talked_over else 0)
+            hold = playing and not self._talked_over and not self._hears_itself
+            self._forward_held(self._hold if hold else 0)
             self._listen(heard, playing)
         if self._noise is not None and not playing:
             self._noise(raw)
@@ -235,7 +244,7 @@ class Ear:
 
     def _listen(self, frame: Frame, playing: bool) -> None:
         """For speech, in a session."""
-        change = self._speech.hear(frame)
+        change = self._speech.hear(frame, often=playing and self._barge_in is not None)
         if not playing or self._canceller.let_through:
             self._others_until = frame.t + OTHERS_S
         if isinstance(change, SpeechStarted):

@@ -49,11 +49,18 @@ class SpeechDetector:
         for network in self._silero:
             network.reset()
 
-    def hear(self, frame: Frame) -> SpeechStarted | SpeechEnded | None:
-        """Take in the next frame; what changed with it, if anything."""
+    def hear(self, frame: Frame, *, often: bool = False) -> SpeechStarted | SpeechEnded | None:
+        """Take in the next frame; what changed with it, if anything.
+
+        `often`: the probability is wanted every 20 ms, of the last 40. So who talks over us is found 10 to 20 ms sooner.
+        """
         between = self._between.add(frame.pcm)
-        if between is not None and self._silero:  # who talks over us is found 10 to 20 ms sooner
-            self.probability = self._silero[1](between)
+        if between is not None and self._silero:
+            first, second = self._silero
+            if often:
+                self.probability = second(between)
+            else:
+                second.follow(first)
         chunk = self._chunks.add(frame.pcm)
         if chunk is None:
             return None
@@ -91,6 +98,10 @@ class Silero:
 
     def reset(self) -> None:
         self._h = self._c = np.zeros((2, 1, 64), np.float32)
+
+    def follow(self, other: "Silero") -> None:
+        """Remember what `other` does: it heard the same."""
+        self._h, self._c = other._h, other._c
 
     def __call__(self, samples: np.ndarray) -> float:
         """Probability of speech in int16 `samples`."""

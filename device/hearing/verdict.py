@@ -14,6 +14,9 @@ _TELL_S = 1.0
 _SILENT_S = 3.0
 """Longer than people speak without a pause."""
 
+_OFTEN = 3
+"""Once, as when the delay is found, and twice, as when the card stumbles, samples may be lost in any reply."""
+
 _NO_REFERENCE = (
     "The echo canceller was not told what the speaker played, so it could take nothing out. "
     "Restart the speaker: systemctl restart earshot."
@@ -30,6 +33,11 @@ _FAR = (
 _EARLY = (
     "What the speaker plays is heard {ms:.0f} ms before the echo canceller is told of it, so it cannot be taken out. "
     "The processor may be overloaded: see what else runs on it."
+)
+_BREAKS = (
+    "Sound was lost {count} times while the speaker played, too often for the echo canceller, which learns anew each time: "
+    "nobody was heard talking over it. "
+    "The processor may be overloaded, or a USB device may stumble: see what else runs on it."
 )
 _NOT_CANCELLED = (
     "The speaker hears itself: echo cancellation takes only {db:.0f} dB of its voice away, and 30 are usual. "
@@ -51,7 +59,13 @@ class Found:
     silent: int = 0
     """of which so many are silent."""
     heard: int = 0
-    """Frames of the microphone."""
+    """Frames of the microphone;"""
+    sounding: int = 0
+    """in so many of them we sound,"""
+    unsure: int = 0
+    """and in so many of these nobody was believed to talk over us, for samples had just been lost."""
+    breaks: int = 0
+    """How often that happened while we sounded."""
     silence_heard: int = 0
     """Frames in which silence of ours is heard,"""
     silence_loud: int = 0
@@ -97,6 +111,8 @@ def verdict(
         return measured("echo_silent_reference", _SILENT_REFERENCE)
     if ours and far_s is not None:
         return measured("echo_delay", _FAR.format(ms=far_s * 1000))
+    if ours and found.breaks >= _OFTEN and 2 * found.unsure > found.sounding:
+        return measured("echo_breaks", _BREAKS.format(count=found.breaks))
     if erle is None or erle >= WORKS_DB or 2 * found.left < found.found or found.left < 2:
         return measured()
     if not ours and return_db <= _HARDWARE_DB:

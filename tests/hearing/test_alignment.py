@@ -170,6 +170,14 @@ def test_a_microphone_that_does_not_hear_us_is_known():
     assert aligned.alignment.wrong_s is None
 
 
+@pytest.mark.parametrize("late_ms", [35, 100])
+def test_at_the_end_of_a_sound_nothing_is_lost_although_the_driver_is_a_little_wrong(late_ms):
+    aligned, played = Aligned(), np.concatenate((silence(1.0), syllables(3.0), silence(2.0)))
+    feed(aligned, played, echo(played, late_ms * 16), driver_s=0.12)
+    assert aligned.alignment.wrong_s == pytest.approx(late_ms / 1000 - 0.12, abs=0.001)
+    assert aligned.alignment.breaks == 0
+
+
 def test_a_burst_after_a_stall_is_not_taken_for_the_future_for_ever():
     alignment, played = Alignment(), syllables(8.0)
     heard = echo(played, LATENCY)

@@ -240,6 +240,30 @@ def test_how_loud_the_room_is_is_learned_while_we_are_silent():
     assert np.mean(cleaned.let_through[60:300]) < 0.02
 
 
+@pytest.mark.parametrize("seconds", [0.02, 0.06, 1.0])
+def test_a_microphone_that_gives_nothing_for_a_while_is_no_room(canceller, seconds):
+    cleaned, played = Cleaned(canceller), np.concatenate((silence(1.0), REPLY))
+    sound = echo(played, LATENCY) + noise(len(played), 60, seed=5)
+    sound[RATE // 2 :][: round(seconds * RATE)] = 0
+    feed(cleaned, played, sound)
+    assert np.mean(cleaned.let_through[110:350]) < 0.02
+
+
+class Skipping(Subtraction):
+    """Mutes a frame now and then, whatever there is."""
+
+    def process(self, reference: np.ndarray, heard: np.ndarray) -> None:
+        super().process(reference, heard)
+        if self.calls % 10 == 0:
+            heard[:] = 0
+
+
+def test_a_frame_that_the_suppressor_mutes_is_no_room():
+    cleaned = Cleaned(Canceller(Microphone(), Skipping()))
+    feed(cleaned, REPLY, ROOM + noise(len(ROOM), 60, seed=5))
+    assert np.mean(cleaned.let_through[60:300]) < 0.02
+
+
 def test_while_it_rests_all_is_let_through(canceller):
     cleaned = Cleaned(canceller)
     feed(cleaned, silence(1.0), noise(RATE))
@@ -301,6 +325,21 @@ def test_after_the_card_ran_dry_nothing_is_believed_to_be_of_people_until_it_is_
     assert any(cleaned.let_through[305:])
     assert cleaned.residual[255] == 0.0
     assert cleaned.residual[350] < -20
+
+
+def test_where_samples_are_lost_again_and_again_it_says_that_nobody_could_talk_over_it(canceller):
+    cleaned, person = Cleaned(canceller), np.concatenate((silence(1.0), syllables(6.0, seed=4) // 2))
+    feed(cleaned, REPLY, (ROOM.astype(float) + person).astype(np.int16), lost=range(60, 300, 45))
+    assert np.mean(cleaned.let_through[70:290]) < 0.1
+    judged = canceller.judge(1, 5.0)
+    assert judged.trouble == "echo_breaks" and "lost 6 times" in judged.message
+
+
+def test_what_is_lost_once_in_a_reply_or_while_nothing_plays_is_no_trouble(canceller):
+    cleaned, short = Cleaned(canceller), round(2.5 * RATE)
+    feed(cleaned, silence(4.0), noise(4 * RATE), begin=90.0, lost=range(0, 200, 20))
+    feed(cleaned, REPLY[:short], ROOM[:short], lost=range(70, 71))
+    assert canceller.judge(1, 1.5).trouble == ""
 
 
 @pytest.mark.parametrize("pause_s", [0.04, 0.2, 0.5, 0.52, 0.6])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from device.audio import FRAME_S
-from device.hearing.delay import EARLIER, FARTHER, LATER, WINDOW, Pace, likeness
+from device.hearing.delay import EARLIER, FARTHER, LATER, WINDOW, Drifting, Pace, likeness
 from tests.hearing.echoing import echo, noise, syllables
 
 
@@ -74,3 +74,11 @@ def test_frames_that_stay_late_follow_some_that_are_lost():
         pace.tick(number * FRAME_S, number)
     missing = [pace.missing((number + 2) * FRAME_S + 0.005 * (number % 2), number) for number in range(50, 55)]
     assert missing == [0, 0, 0, 0, 2]
+
+
+def test_a_delay_that_is_measured_when_it_was_just_set_says_nothing_of_its_drift():
+    delay = Drifting()
+    delay.set(1000.0, 32_000)
+    delay.follow(1010.0, 32_000)
+    assert 1000 < delay.at(32_000) <= 1010
+    assert delay.at(64_000) == delay.at(32_000)

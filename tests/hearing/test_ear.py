@@ -58,12 +58,14 @@ class Network:
         """The frames in which it was told that something is played."""
         self.passed = []
         """The frames of which it was told that more was let through than may be our own."""
+        self.often = []
+        """The frames after which its probability was wanted at once."""
         self.probability = 0.0
         self._stopping = stopping
         self._trace = trace
         self._nothing = nothing
 
-    def hear(self, frame, *, may_rest=True, playing=False, passed=True):
+    def hear(self, frame, *, may_rest=True, playing=False, passed=True, often=False):
         number = number_of(frame.pcm)
         if number == LAST:
             self._stopping.set()
@@ -74,6 +76,8 @@ class Network:
             self.playing.append(number)
         if passed:
             self.passed.append(number)
+        if often:
+            self.often.append(number)
         self.heard.append(number)
         self._trace.append(("network", number))
         return self.answers.get(number, self._nothing)
@@ -96,6 +100,7 @@ class Echo:
         self.engaged = []
         self.playing, self.residual_dbfs = False, -60.0
         self.let_through = True
+        self.trouble = ""
         self.passes = set()
         """Frames in which somebody else is heard, too."""
 
@@ -115,7 +120,7 @@ class Echo:
         return Frame(struct.pack("<h", number_of(frame.pcm) + more) * 320, frame.t) if self.playing else frame
 
     def judge(self, reply, played_s):
-        return EchoMeasured(reply, played_s)
+        return EchoMeasured(reply, played_s, trouble=self.trouble)
 
 
 class Over:
@@ -421,6 +426,14 @@ def play(bench, *numbers):
         bench.ear.played(frame(number))
 
 
+def test_the_speech_detector_is_asked_more_often_while_somebody_may_talk_over_us(bench):
+    bench.open(1, since=0)
+    play(bench, 2)
+    bench.hear(1, 2, 3)
+    bench.run()
+    assert bench.speech.often == [2 + Echo.LINEAR]
+
+
 def test_the_wake_word_network_is_told_that_we_play_though_there_is_no_session(bench):
     play(bench, 2)
     bench.hear(1, 2, 3)
@@ -470,6 +483,22 @@ def test_when_we_play_again_it_is_held_back_again():
     bench.run()
     talked_over = [0 + Echo.LINEAR, 1 + Echo.LINEAR]
     assert sent_before(bench, 8 + Echo.LINEAR) == [*talked_over, 2, 3, 4 + Echo.CLEANED, 5 + Echo.CLEANED]
+
+
+def test_where_the_canceller_does_not_work_nothing_is_held_back_until_it_does_again():
+    bench = Bench(hold_s=0.06)
+    play(bench, *range(9))
+    bench.open(1, since=0)
+    bench.echo.trouble = "echo_not_cancelled"
+    bench.ear.order(JudgeEcho(1, 2.0))
+    bench.hear(0, 1, 2)
+    bench.run()
+    assert sent_before(bench, 2 + Echo.LINEAR) == [n + Echo.CLEANED for n in (0, 1, 2)]
+    bench.echo.trouble = ""
+    bench.ear.order(JudgeEcho(2, 2.0))
+    bench.hear(*range(3, 9))
+    bench.run()
+    assert sent_before(bench, 8 + Echo.LINEAR) == [n + Echo.CLEANED for n in range(6)]
 
 
 def test_what_is_held_back_goes_out_when_the_ear_is_closed():

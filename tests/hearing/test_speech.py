@@ -133,3 +133,18 @@ def test_reset_forgets_what_the_network_remembers(detector):
     assert detector._judge(vowel) != fresh
     detector.reset(speaking=False)
     assert detector._judge(vowel) == fresh
+
+
+def test_while_somebody_may_talk_over_us_the_probability_is_a_new_one_every_20_ms(detector):
+    frames = said("what is the weather like today").astype(np.int16)[:32_000]
+    frames = frames[: len(frames) // 320 * 320].reshape(-1, 320)
+    detector.reset(speaking=False)
+    seen = []
+    for number, pcm in enumerate(frames):
+        detector.hear(Frame(pcm.tobytes(), 0.0), often=number >= 50)
+        seen.append(detector.probability)
+    changed = np.diff(seen) != 0
+    assert changed[2:49].sum() == 23 or changed[2:49].sum() == 24  # every other
+    assert changed[50:90].all()
+    # The second network knows at once what was said before.
+    assert seen[50] > 0.9 and seen[51] > 0.9

@@ -59,6 +59,12 @@ def test_a_voice_of_ours_that_stays_is_told_below_6_db(erle_db, trouble):
     assert judged(SELF, erle_db=erle_db) == trouble
 
 
+@pytest.mark.parametrize(("unsure", "breaks", "trouble"), [(350, 8, "echo_breaks"), (180, 4, ""), (100, 2, "")])
+def test_sound_that_is_lost_so_often_that_nobody_can_talk_over_it_is_told(unsure, breaks, trouble):
+    sounding = 400 if breaks > 2 else 120
+    assert judged(dataclasses.replace(GOOD, sounding=sounding, unsure=unsure, breaks=breaks)) == trouble
+
+
 def test_somebody_who_talks_through_the_whole_reply_is_no_trouble():
     assert judged(GOOD, erle_db=1.0) == ""  # we are not in what is left
     assert judged(dataclasses.replace(GOOD, left=5), erle_db=1.0) == ""  # but for the beginning
