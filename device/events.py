@@ -98,6 +98,11 @@ class EchoMeasured:
     trouble: str = ""
     message: str = ""
 
+    @property
+    def works(self) -> bool | None:
+        """Whether the canceller does; None where too little of us was heard to tell."""
+        return False if self.trouble else None if self.erle_db is None else True
+
 
 @dataclass(frozen=True, slots=True)
 class NightFell:

@@ -79,10 +79,10 @@ def answered(state: State, reply: int) -> Step:
 
 def judge(state: State, measured: e.EchoMeasured) -> State:
     """Where the canceller does not work, what sounds like talking over a reply may be the reply: it is believed no more."""
-    if measured.trouble:
+    if measured.works is False:
         first = not state.warned and state.settings.barge_in == "speech" and not state.settings.half_duplex
         return replace(state, hears_itself=True, owes_warning=state.owes_warning or first, warned=state.warned or first)
-    return replace(state, hears_itself=False) if measured.erle_db is not None else state
+    return replace(state, hears_itself=False) if measured.works else state
 
 
 def _may(state: State) -> bool:

@@ -213,8 +213,8 @@ class Ear:
 
     def _judge(self, measured: EchoMeasured) -> None:
         """Post it; what it says of the canceller is believed here as the brain does (`talking_over.judge`)."""
-        if measured.trouble or measured.erle_db is not None:
-            self._hears_itself = bool(measured.trouble)
+        if measured.works is not None:
+            self._hears_itself = not measured.works
         self._post(measured)
 
     def _take(self, raw: Frame) -> None:

@@ -24,8 +24,6 @@ _WORD_STEPS = 15
 """1.2 s: a wake word, and the time until it is seen."""
 _KEPT_STEPS = 26
 """As many as make up a score of a built-in word."""
-_STOPS = 0.7
-"""The least threshold of a stop word: "aha" scores 0.5."""
 _WORD_S = 1.2
 """A word that began over playback counts by the threshold for that, though playback ends in the middle of it: who talks over it
 ends it."""
@@ -100,8 +98,7 @@ class WakeDetector:
         self._decision = decision(settings, checks)
         if stops and isinstance(engine, WakeEngine):
             words = tuple(map(str, stops.values()))
-            threshold = max(settings.threshold, _STOPS)
-            like_wake_words = dataclasses.replace(settings, words=words, playing_threshold=threshold)
+            like_wake_words = dataclasses.replace(settings, words=words, playing_threshold=settings.threshold)
             self._stops = Decision(like_wake_words, checks)
         self._played_t = float("-inf")
         self._passed: deque[bool] = deque(maxlen=_WORD_STEPS * STEP_SAMPLES // FRAME_SAMPLES)

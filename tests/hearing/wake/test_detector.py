@@ -260,6 +260,13 @@ def test_other_words_are_no_stop_word(stopping):
     assert not [one for one in found if isinstance(one, StopWordHeard)]
 
 
+@pytest.mark.parametrize("voice", VOICES)
+def test_who_agrees_or_laughs_says_no_stop_word(stopping, voice):
+    sounds = itertools.chain.from_iterable((said(text, voice), silence(1.0)) for text in ("aha, aha", "haha", "uh huh"))
+    found = while_playing(WakeDetector(wake(), stopping.twin()), room(*sounds))
+    assert not [one for one in found if isinstance(one, StopWordHeard)]
+
+
 def test_without_stop_words_none_is_heard():
     assert while_playing(WakeDetector(wake(stop_words=())), room(said("stop"))) == []
 
