@@ -35,7 +35,7 @@ FRAMES = 8
 """Embeddings that are looked at: 0.64 s and what each reaches back, 0.76 s."""
 SCENES, NOISY, SCENE_S = 150, 24, 100.0
 UNITS, EPOCHS = 32, 20
-FOUND = 0.98
+FOUND = 0.97
 """This part of the "stop" of EXAMINERS counts at `wake.threshold`'s default."""
 SEEN_S = 0.8
 """So long after its end a word is looked for."""
