@@ -24,6 +24,8 @@ SPEECH = (
     "the rain came over the hill, and then I went in and made a pot of tea and sat down by the window to read the paper"
 )
 """About twelve seconds without a pause, in which a chime would be in the way."""
+NO_CANCELLER = "[microphone]\necho_cancellation = false\n"
+"""Settings for where samples are compared: noise suppression changes soft ones."""
 
 
 class House:

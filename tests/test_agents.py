@@ -17,7 +17,7 @@ from device.audio import RATE
 from device.demo import processes
 from device.demo.voices import resample
 from device.speaking import phrases
-from tests.house import BUTTON, House, below, channels, faults, house, length_s, likeness, pitch, tone
+from tests.house import BUTTON, NO_CANCELLER, House, below, channels, faults, house, length_s, likeness, pitch, tone
 from tests.servers.atoms import AGENT, KEY
 from tests.ways import WAYS, environment, reply
 
@@ -77,12 +77,7 @@ def test_what_is_said_reaches_the_agent_and_its_answer_the_room_and_no_secret_an
         reply(visit, tone(1.0, rate=way.speaks))
 
     with (
-        # Sample by sample it is compared: nothing is to be suppressed in it.
-        converse(card, tmp_path, way, "[conversation]\nidle_s = 2\n[microphone]\necho_cancellation = false\n") as (
-            home,
-            server,
-            firmware,
-        ),
+        converse(card, tmp_path, way, f"[conversation]\nidle_s = 2\n{NO_CANCELLER}") as (home, server, firmware),
         card.record(tmp_path / "room.wav"),
     ):
         server.on_ready = script

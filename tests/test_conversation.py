@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from device.errors import EarshotError
-from tests.house import BUTTON, SPEECH, House, channels, faults, house, offset_s, seconds_of, tone
+from tests.house import BUTTON, NO_CANCELLER, SPEECH, House, channels, faults, house, offset_s, seconds_of, tone
 from tests.servers.datagrid import DatagridServer, Visit
 
 pytestmark = pytest.mark.slow
@@ -22,8 +22,6 @@ WAKE = "hey jarvis"
 BREATH = "hey jarvis, what time is it"
 BREATH_FRAMES = 130
 """Of sound at the agent, after which it is over: who answers sooner is talked over."""
-AS_IT_IS = "[microphone]\necho_cancellation = false\n"
-"""For where samples are compared: noise suppression changes soft ones."""
 
 
 def answer_with(*replies: bytes):
@@ -42,7 +40,7 @@ def answer_with(*replies: bytes):
 
 def test_wake_word_and_question_in_one_breath_reach_the_agent_without_a_gap(card, tmp_path):
     with (
-        house(card, tmp_path, AS_IT_IS) as (home, server),
+        house(card, tmp_path, NO_CANCELLER) as (home, server),
         home.speaker() as firmware,
         card.record(tmp_path / "room.wav") as room,
     ):
@@ -198,7 +196,7 @@ def test_a_connection_that_breaks_in_the_middle_of_a_word_is_taken_up_again(card
             visit.socket.socket.shutdown(socket.SHUT_RDWR)
 
     with (
-        house(card, tmp_path, AS_IT_IS) as (home, server),
+        house(card, tmp_path, NO_CANCELLER) as (home, server),
         home.speaker() as firmware,
         card.record(tmp_path / "room.wav"),
     ):

@@ -11,7 +11,7 @@ from device.demo.echo import response
 from device.demo.processes import Agent
 from device.demo.stream import Event
 from device.demo.voices import resample, say
-from tests.house import BUTTON, SPEECH, House, channels, house, offset_s
+from tests.house import BUTTON, NO_CANCELLER, SPEECH, House, channels, house, offset_s
 from tests.room.household import clap, cough, slam
 from tests.servers.datagrid import REPLY_RATE, Visit
 
@@ -30,7 +30,6 @@ OVER = "wait, what is the weather like"
 NOTHING = "aha, aha"
 BY_US = "wake", "stop_word", "speech_confirmed", "interrupted"
 TROUBLES = "error", "dropped", "retry"
-NO_CANCELLER = "[microphone]\necho_cancellation = false\n"
 
 
 @pytest.fixture(scope="module")

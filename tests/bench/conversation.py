@@ -16,7 +16,7 @@ from device.demo.card import VirtualCard
 from device.demo.processes import Firmware
 from tests.bench.usage import cpu_s, memory
 from tests.fakes import pink_noise
-from tests.house import BUTTON, SPEECH, channels, faults, house, tone
+from tests.house import BUTTON, NO_CANCELLER, SPEECH, channels, faults, house, tone
 from tests.servers.datagrid import Visit
 
 
@@ -105,7 +105,11 @@ def presses(card: VirtualCard, folder: Path, count: int) -> list[tuple[str, str,
 
 def loss(card: VirtualCard, folder: Path) -> list[tuple[str, str, str]]:
     """What the agent got against what the room played: pre-roll, backlog and live, one offset over all of it."""
-    with house(card, folder) as (home, server), home.speaker() as firmware, card.record(folder / "room.wav"):
+    with (
+        house(card, folder, NO_CANCELLER) as (home, server),
+        home.speaker() as firmware,
+        card.record(folder / "room.wav"),
+    ):
         server.ready_after_s = 0.8
         home.hear(f"hey jarvis, {SPEECH}")
         firmware.wait_for("session_ended", 60)

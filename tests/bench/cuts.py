@@ -14,7 +14,7 @@ from device.demo.voices import resample, say
 from device.session.outbox import BACKLOG_S
 from tests.bench.far import far
 from tests.fakes import wait_until
-from tests.house import BUTTON, SPEECH, VOICE, channels, faults, offset_s
+from tests.house import BUTTON, NO_CANCELLER, SPEECH, VOICE, channels, faults, offset_s
 from tests.room.cable import Cable
 from tests.ways import WAYS, Way
 
@@ -65,8 +65,7 @@ def row_of(name: str, cut_s: float, cut: Cut) -> Row:
 
 def cut_off(cable: Cable, card: VirtualCard, folder: Path, way: Way, cut_s: float) -> Cut:
     """Pull the cable while somebody speaks, and plug it in again."""
-    # Samples are compared, and noise suppression changes soft ones.
-    settings = "[conversation]\nidle_s = 20.0\n[microphone]\necho_cancellation = false\n"
+    settings = f"[conversation]\nidle_s = 20.0\n{NO_CANCELLER}"
     with far(cable, card, way, folder, settings) as (home, server, firmware), card.record(folder / "room.wav"):
         home.play(speech(BEFORE_S + cut_s + BACK_S + AFTER_S), 16_000)
         firmware.wait_for("first_audio_sent", 10)
