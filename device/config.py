@@ -77,12 +77,14 @@ class Wake:
             "check": checks.wake_words,
         },
     )
-    threshold: float = field(default=0.5, metadata={"about": "score at which a word counts as heard", **_SCORE})
+    threshold: float = field(
+        default=0.5, metadata={"about": "score at which a wake word or stop word counts as heard", **_SCORE}
+    )
     thresholds: dict[str, float] = field(
         default_factory=dict, metadata={"about": "the same by word (a file: its name without .onnx)", **_SCORE}
     )
     playing_threshold: float = field(
-        default=0.2, metadata={"about": "the same for all words while the speaker plays", **_SCORE}
+        default=0.2, metadata={"about": "the same for all wake words while the speaker plays", **_SCORE}
     )
     patience: int = field(
         default=1, metadata={"about": "steps of 80 ms in a row that must reach the threshold", **_PATIENCE}

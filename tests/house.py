@@ -25,7 +25,7 @@ SPEECH = (
 )
 """About twelve seconds without a pause, in which a chime would be in the way."""
 NO_CANCELLER = "[microphone]\necho_cancellation = false\n"
-"""Settings for where samples are compared: noise suppression changes soft ones."""
+"""Settings: the microphone as it is. Noise suppression changes soft samples, so where they are compared it is off."""
 
 
 class House:

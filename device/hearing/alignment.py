@@ -132,7 +132,7 @@ class Alignment:
         if self._now - self._expected() > end >= self._now - self._declared():
             if not _REACH[0] <= self._wrong <= _REACH[1]:
                 self._wrong = 0.0
-            self._ask_the_clock()  # at the end of every sound it comes here: by then they mostly agree
+            self._ask_the_clock()  # where the driver says a little too much, each sound ends here, and nothing is wrong
 
     def _shift(self, samples: np.ndarray) -> None:
         self._window[: -len(samples)] = self._window[len(samples) :]

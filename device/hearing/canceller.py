@@ -150,15 +150,12 @@ class Canceller:
         return Frame(cleaned.tobytes(), frame.t)
 
     def _is_more(self, heard: np.ndarray, cleaned_dbfs: float) -> bool:
-        if not self.playing:
-            self._learn_room(heard, cleaned_dbfs)
+        if not self.playing and heard.any():  # a microphone that is switched off hears no room
+            self._learn_room(cleaned_dbfs)
         room = self._room_dbfs
         return cleaned_dbfs > max(_OUR_REST_DBFS, SILENT_DBFS if room is None else room + _ABOVE_ROOM_DB)
 
-    def _learn_room(self, heard: np.ndarray, cleaned_dbfs: float) -> None:
-        if not heard.any():  # a microphone that is switched off hears no room
-            self._quiet_dbfs.clear()
-            return
+    def _learn_room(self, cleaned_dbfs: float) -> None:
         self._quiet_dbfs.append(cleaned_dbfs)
         if len(self._quiet_dbfs) == _ROOM_FRAMES:
             quiet, room = max(self._quiet_dbfs), self._room_dbfs

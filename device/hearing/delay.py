@@ -26,6 +26,8 @@ _CLEAR = 9.0
 
 _PART, _DRIFT_PART, _FASTEST = 0.4, 0.08, 0.001
 """How much of an error corrects the delay, and how much of it its drift, which is 0.1 % at most."""
+_APART = 3840
+"""Samples between two measurements. What comes sooner, when the clock has just set the delay, says little of its drift."""
 _MOSTLY = 0.08
 """Of the power of what we left so much must be explained by what we played, room and loudspeaker aside, to be called ours."""
 
@@ -94,9 +96,8 @@ class Drifting:
         """So it was measured now, with some error."""
         error = delay - self.at(now)
         delay = self.at(now) + _PART * error
-        if now > self._set_at:  # else the clock has just set it
-            self._drift += _DRIFT_PART * error / (now - self._set_at)
-            self._drift = min(max(self._drift, -_FASTEST), _FASTEST)
+        self._drift += _DRIFT_PART * error / max(now - self._set_at, _APART)
+        self._drift = min(max(self._drift, -_FASTEST), _FASTEST)
         self.set(delay, now)
 
 

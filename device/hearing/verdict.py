@@ -15,7 +15,7 @@ _SILENT_S = 3.0
 """Longer than people speak without a pause."""
 
 _OFTEN = 3
-"""Once, as when the delay is found, and twice, as when the card stumbles, samples may be lost in any reply."""
+"""Once, as when the delay is found, and twice, as when the card stumbles, it may begin anew in any reply."""
 
 _NO_REFERENCE = (
     "The echo canceller was not told what the speaker played, so it could take nothing out. "
@@ -35,7 +35,7 @@ _EARLY = (
     "The processor may be overloaded: see what else runs on it."
 )
 _BREAKS = (
-    "Sound was lost {count} times while the speaker played, too often for the echo canceller, which learns anew each time: "
+    "The echo canceller had to begin anew {count} times while the speaker played, because sound was lost on its way: "
     "nobody was heard talking over it. "
     "The processor may be overloaded, or a USB device may stumble: see what else runs on it."
 )
@@ -63,9 +63,9 @@ class Found:
     sounding: int = 0
     """in so many of them we sound,"""
     unsure: int = 0
-    """and in so many of these nobody was believed to talk over us, for samples had just been lost."""
+    """and in so many of these nobody was believed to talk over us, for the canceller had just begun anew."""
     breaks: int = 0
-    """How often that happened while we sounded."""
+    """How often it began anew while we sounded: the delay was found, samples were lost, the reference was made louder."""
     silence_heard: int = 0
     """Frames in which silence of ours is heard,"""
     silence_loud: int = 0
@@ -104,14 +104,14 @@ def verdict(
         return EchoMeasured(reply, erle, delay, trouble, message)
 
     if played_s < _TELL_S or found.heard * FRAME_S < played_s / 2:  # the microphone was muted
-        return measured()
+        return EchoMeasured(reply)
     if ours and found.played * FRAME_S < played_s / 2:
         return measured("echo_no_reference", _NO_REFERENCE)
     if ours and _is_silent(found):
         return measured("echo_silent_reference", _SILENT_REFERENCE)
     if ours and far_s is not None:
         return measured("echo_delay", _FAR.format(ms=far_s * 1000))
-    if ours and found.breaks >= _OFTEN and 2 * found.unsure > found.sounding:
+    if found.breaks >= _OFTEN and 2 * found.unsure > found.sounding:
         return measured("echo_breaks", _BREAKS.format(count=found.breaks))
     if erle is None or erle >= WORKS_DB or 2 * found.left < found.found or found.left < 2:
         return measured()

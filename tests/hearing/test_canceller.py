@@ -332,7 +332,7 @@ def test_where_samples_are_lost_again_and_again_it_says_that_nobody_could_talk_o
     feed(cleaned, REPLY, (ROOM.astype(float) + person).astype(np.int16), lost=range(60, 300, 45))
     assert np.mean(cleaned.let_through[70:290]) < 0.1
     judged = canceller.judge(1, 5.0)
-    assert judged.trouble == "echo_breaks" and "lost 6 times" in judged.message
+    assert judged.trouble == "echo_breaks" and "6 times" in judged.message
 
 
 def test_what_is_lost_once_in_a_reply_or_while_nothing_plays_is_no_trouble(canceller):

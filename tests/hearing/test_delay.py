@@ -76,9 +76,10 @@ def test_frames_that_stay_late_follow_some_that_are_lost():
     assert missing == [0, 0, 0, 0, 2]
 
 
-def test_a_delay_that_is_measured_when_it_was_just_set_says_nothing_of_its_drift():
+@pytest.mark.parametrize("frames", [0, 1, 5])
+def test_a_delay_that_is_measured_when_it_was_just_set_says_little_of_its_drift(frames):
     delay = Drifting()
-    delay.set(1000.0, 32_000)
+    delay.set(1000.0, 32_000 - frames * 320)
     delay.follow(1010.0, 32_000)
     assert 1000 < delay.at(32_000) <= 1010
-    assert delay.at(64_000) == delay.at(32_000)
+    assert abs(delay.at(64_000) - delay.at(32_000)) < 10

@@ -100,7 +100,7 @@ class Echo:
         self.engaged = []
         self.playing, self.residual_dbfs = False, -60.0
         self.let_through = True
-        self.trouble = ""
+        self.trouble, self.erle_db = "", 40.0
         self.passes = set()
         """Frames in which somebody else is heard, too."""
 
@@ -120,7 +120,7 @@ class Echo:
         return Frame(struct.pack("<h", number_of(frame.pcm) + more) * 320, frame.t) if self.playing else frame
 
     def judge(self, reply, played_s):
-        return EchoMeasured(reply, played_s, trouble=self.trouble)
+        return EchoMeasured(reply, self.erle_db, trouble=self.trouble)
 
 
 class Over:
@@ -491,11 +491,15 @@ def test_where_the_canceller_does_not_work_nothing_is_held_back_until_it_does_ag
     bench.open(1, since=0)
     bench.echo.trouble = "echo_not_cancelled"
     bench.ear.order(JudgeEcho(1, 2.0))
-    bench.hear(0, 1, 2)
+    bench.hear(0, 1)
+    bench.run()
+    bench.echo.trouble, bench.echo.erle_db = "", None  # too soft to tell: nothing changes
+    bench.ear.order(JudgeEcho(2, 0.5))
+    bench.hear(2)
     bench.run()
     assert sent_before(bench, 2 + Echo.LINEAR) == [n + Echo.CLEANED for n in (0, 1, 2)]
-    bench.echo.trouble = ""
-    bench.ear.order(JudgeEcho(2, 2.0))
+    bench.echo.erle_db = 40.0
+    bench.ear.order(JudgeEcho(3, 2.0))
     bench.hear(*range(3, 9))
     bench.run()
     assert sent_before(bench, 8 + Echo.LINEAR) == [n + Echo.CLEANED for n in range(6)]
@@ -547,9 +551,11 @@ def test_the_next_session_is_not_talked_over_because_the_last_one_was():
 def test_where_nobody_may_talk_over_us_nobody_listens_for_that(bench):
     bench.ear._barge_in = None
     bench.open(1, since=0)
-    bench.hear(1)
+    play(bench, 2)
+    bench.hear(1, 2)
     bench.run()
-    assert bench.sent == [(1, 1)] and bench.barge_in.heard == []
+    assert bench.sent == [(1, 1), (1, 2 + Echo.CLEANED)]
+    assert bench.barge_in.heard == bench.speech.often == []
 
 
 def test_how_loud_it_is_here_is_asked_of_the_room_alone(bench):
@@ -562,7 +568,7 @@ def test_how_loud_it_is_here_is_asked_of_the_room_alone(bench):
 def test_when_a_reply_is_over_it_tells_how_well_it_was_cancelled(bench):
     bench.ear.order(JudgeEcho(7, 2.5))
     bench.run()
-    assert bench.events.items == [EchoMeasured(7, 2.5)]
+    assert bench.events.items == [EchoMeasured(7, 40.0)]
 
 
 def test_what_is_heard_before_the_ear_is_to_open_is_for_nobody(bench):
