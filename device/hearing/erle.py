@@ -63,7 +63,9 @@ class Erle:
             self._sums, self._frames = [0.0, 0.0, 0.0], 0
 
     def _block(self, heard: float, cleaned: float, played: float) -> None:
-        self.noise_dbfs = min(heard, self.noise_dbfs + _RISE_DB)
+        # Digital silence is a microphone that was switched off; where it is a room, it is back at once.
+        was_off = self.noise_dbfs <= SILENT_DBFS and played <= SILENT_DBFS
+        self.noise_dbfs = heard if was_off else min(heard, self.noise_dbfs + _RISE_DB)
         loud = played + self.gain_db >= _LOUD_DBFS
         stands_out = heard > self.noise_dbfs + _ABOVE_DB
         if stands_out and (loud or (played >= _SOFTEST_DBFS and len(self._returns) < _ENOUGH)):

@@ -47,6 +47,22 @@ def test_an_echo_that_hardly_stands_out_is_known_to_be_soft_although_people_talk
     assert erle.soft_dbfs is None
 
 
+def test_a_microphone_that_was_switched_off_is_no_quiet_room(erle):
+    hear(erle, 1.0, 0.0, 0.0, 0.0)
+    hear(erle, 0.2, QUIET, QUIET, 0.0)
+    assert erle.noise_dbfs == pytest.approx(dbfs(QUIET))
+    hear(erle, 2.0, 10 * QUIET, 10 * QUIET, 0.01)
+    assert erle.soft_dbfs == pytest.approx(erle.noise_dbfs + 12)
+
+
+def test_a_room_may_be_digitally_silent(erle):
+    hear(erle, 1.0, 0.0, 0.0, 0.0)
+    hear(erle, 1.0, LOUD, LOUD, 0.0)  # people
+    hear(erle, 0.2, 0.0, 0.0, 0.0)
+    hear(erle, 1.0, LOUD, LOUD / 1000, 0.01)
+    assert erle.db == pytest.approx(30, abs=0.01) and erle.noise_dbfs < -98
+
+
 def test_what_people_say_while_we_are_silent_is_not_measured(erle):
     hear(erle, 1.0, LOUD, LOUD, 0.0)
     assert erle.db is None
