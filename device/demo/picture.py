@@ -145,8 +145,10 @@ def _marks(rows: Any, happened: list[Event], begin: float, end: float) -> None:
 def _tool(row: Any, t: float, tool: str, end: float) -> None:
     place = row.get_xaxis_transform()
     row.plot([t], [0.07], "D", color=TOOL, markersize=6, transform=place)
-    text, side = (f"   tool: {tool}", "left") if t < end * 0.92 else (f"tool: {tool}   ", "right")
-    row.text(t, 0.07, text, color=TOOL, va="center", ha=side, transform=place)
+    if t < end * 0.92:
+        row.text(t, 0.07, f"   tool: {tool}", color=TOOL, va="center", ha="left", transform=place)
+    else:  # at the edge, below the tools before it
+        row.text(t, 0.04, f"tool: {tool}", color=TOOL, va="top", ha="right", transform=place)
 
 
 def _legend(figure: Any, events: list[Event]) -> None:

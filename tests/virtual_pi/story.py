@@ -230,7 +230,7 @@ def writes_little(home: Home) -> str:
 
 def leaves_nothing(home: Home) -> str:
     """install.sh --uninstall --purge"""
-    said = home.run(f"{CARD}/checkout/install.sh --uninstall --purge --yes", 300)
+    said = home.run(f"{CARD}/checkout/install.sh --uninstall --purge --yes", 900)
     left = changes(home.before, home.files("/"))
     expect(not left, f"left behind or changed: {left[:40]}\n{said[-1000:]}")
     users = home.ask("getent passwd earshot; getent group earshot; systemctl list-units --all --no-legend 'earshot*'")
