@@ -24,8 +24,6 @@ _ASTRAY_FRAMES = 12
 """If less than 6 dB is taken for so long, the room may have changed, or the delay."""
 _MARGIN_DB = 3.0
 """By which our echo may be louder than it usually is."""
-
-
 _UNSURE_S = 1.0
 """After samples were lost our echo comes through until it is learned anew: so long nothing is believed to be of people."""
 _MOST_DB = 22.0

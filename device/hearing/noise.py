@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from device.audio import FULL_SCALE, Frame
+from device.audio import Frame
+from device.hearing.played import mean_square
 
 _WINDOW = 500
 """Frames that count: in 10 s somebody who speaks pauses often enough."""
@@ -26,8 +27,7 @@ class NoiseFloor:
 
     def hear(self, frame: Frame) -> float | None:
         """The noise (RMS in dB below full scale) where it is another than last told, else None."""
-        samples = np.frombuffer(frame.pcm, np.int16).astype(np.float32)
-        power = float(np.dot(samples, samples)) / len(samples)
+        power = mean_square(np.frombuffer(frame.pcm, np.int16))
         if not power:  # a microphone that is switched off hears no room
             return None
         self._powers[self._count % _WINDOW] = power
@@ -35,7 +35,7 @@ class NoiseFloor:
         if self._count < _WINDOW or self._count % _EVERY:
             return None
         quiet = np.partition(self._powers, round(_WINDOW * _PART))[round(_WINDOW * _PART)]
-        dbfs = float(10 * np.log10(quiet / FULL_SCALE**2))
+        dbfs = float(10 * np.log10(quiet))
         if self._told_dbfs is not None and abs(dbfs - self._told_dbfs) < STEP_DB:
             return None
         self._told_dbfs = dbfs

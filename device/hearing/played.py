@@ -82,4 +82,4 @@ class Played:
 def mean_square(samples: np.ndarray) -> float:
     """Of int16 `samples`, of full scale 1."""
     floats = samples.astype(np.float32)
-    return float(np.dot(floats, floats)) / (len(samples) * 32768.0**2)
+    return float(np.dot(floats, floats)) / (len(samples) * FULL_SCALE**2)

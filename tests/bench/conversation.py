@@ -34,9 +34,14 @@ def main() -> None:
         rows += loss(card, Path(folder))
         rows += idle(card, Path(folder), options.idle)
         rows += long(card, Path(folder), options.minutes)
-    width = max(len(row[0]) for row in rows)
+    show(rows)
+
+
+def show(rows: list[tuple[str, str, str]]) -> None:
+    """Print them as a table."""
+    width, wanted = (max(len(row[column]) for row in rows) for column in (0, 1))
     for what, reach, got in rows:
-        print(f"{what:{width}}  {reach:12}  {got}")
+        print(f"{what:{width}}  {reach:{wanted}}  {got}")
 
 
 def starts(card: VirtualCard, folder: Path, count: int) -> list[tuple[str, str, str]]:

@@ -16,7 +16,7 @@ from device.demo.card import VirtualCard
 from device.demo.echo import response
 from device.demo.voices import resample, say
 from device.errors import EarshotError
-from tests.bench.conversation import spread
+from tests.bench.conversation import show, spread
 from tests.bench.usage import cpu_s, memory
 from tests.fakes import pink_noise
 from tests.house import SPEECH, channels, house
@@ -35,9 +35,7 @@ def main() -> None:
         rows = [("what", "reach", "got")]
         rows += talked_over(card, Path(folder), options.turns)
         rows += conversing(card, Path(folder), options.seconds)
-    width = max(len(row[0]) for row in rows)
-    for what, reach, got in rows:
-        print(f"{what:{width}}  {reach:16}  {got}")
+    show(rows)
 
 
 def talked_over(card: VirtualCard, folder: Path, count: int) -> list[tuple[str, str, str]]:
